@@ -1,0 +1,30 @@
+"""Networks, halting policies and the mathematics they are made of."""
+
+from dact.models.factory import (
+    DropoutOptions,
+    GateOptions,
+    NetworkOptions,
+    PenaltyOptions,
+    build_network,
+)
+from dact.models.halting import ACT, DACT, FixedSteps, Halted, HaltingPolicy, Step
+from dact.models.loop import run_steps
+from dact.models.network import MACNetwork, Trace, VQAOutput
+
+__all__ = [
+    "ACT",
+    "DACT",
+    "DropoutOptions",
+    "FixedSteps",
+    "GateOptions",
+    "Halted",
+    "HaltingPolicy",
+    "MACNetwork",
+    "NetworkOptions",
+    "PenaltyOptions",
+    "Step",
+    "Trace",
+    "VQAOutput",
+    "build_network",
+    "run_steps",
+]

@@ -1,0 +1,109 @@
+"""Questions and images into vectors of the network's width."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from dact.models.functional import length_mask
+from dact.models.layers import xavier_
+
+
+class EncodedQuestion(NamedTuple):
+    """A question as its words in context and as one vector."""
+
+    words: Tensor
+    """(B, S, D), zero past the end of a question."""
+    mask: Tensor
+    """(B, S) bool, True on words."""
+    vector: Tensor
+    """(B, D) [last forward state; first backward state], after dropout."""
+
+
+class QuestionEncoder(nn.Module):
+    """Word embedding and a one-layer bidirectional LSTM, packed by true length (MAC, section 3.1).
+
+    Args:
+        num_words: rows of the embedding, padding included.
+        dim: D, both directions together; even.
+        embedding_dim: size of a word vector.
+        dropout: rate on the question vector.
+    """
+
+    def __init__(self, num_words: int, dim: int, embedding_dim: int = 300, dropout: float = 0.08):
+        super().__init__()
+        self.embedding = nn.Embedding(num_words, embedding_dim)
+        nn.init.xavier_uniform_(self.embedding.weight)
+        self.lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> EncodedQuestion:
+        """Encode (B, S) int64 word ids of (B,) int64 lengths in 1..S; padding may hold anything."""
+        size = tokens.shape[1]
+        mask = length_mask(lengths, size)
+        embedded = self.embedding(tokens.masked_fill(~mask, 0))
+        packed = pack_padded_sequence(
+            embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        outputs, (last, _) = self.lstm(packed)
+        words, _ = pad_packed_sequence(outputs, batch_first=True, total_length=size)
+        vector = torch.cat([last[0], last[1]], dim=-1)
+        return EncodedQuestion(words, mask, self.dropout(vector))
+
+
+class Knowledge(NamedTuple):
+    """An image as K cells of the network's width."""
+
+    cells: Tensor
+    """(I, K, D)."""
+    mask: Tensor
+    """(I, K) bool, True on real cells."""
+
+
+class GridStem(nn.Module):
+    """Two 3×3 convolutions over a feature map: dropout → conv → ELU, twice (MAC, section 3.1).
+
+    Args:
+        feature_dim: C, channels of the feature map.
+        dim: D.
+        dropout: rate before each convolution.
+        kernel_size: odd; the map is padded so that its size stays.
+    """
+
+    def __init__(self, feature_dim: int, dim: int, dropout: float = 0.18, kernel_size: int = 3):
+        super().__init__()
+        padding = kernel_size // 2
+        self.conv1 = xavier_(nn.Conv2d(feature_dim, dim, kernel_size, padding=padding))
+        self.conv2 = xavier_(nn.Conv2d(dim, dim, kernel_size, padding=padding))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor, num_cells: Tensor) -> Knowledge:
+        """(I, C, H, W) feature maps -> K = H·W cells; `num_cells` (I,) is H·W for each."""
+        hidden = nn.functional.elu(self.conv1(self.dropout(features)))
+        hidden = nn.functional.elu(self.conv2(self.dropout(hidden)))
+        cells = hidden.flatten(2).transpose(1, 2).contiguous()
+        return Knowledge(cells, length_mask(num_cells, cells.shape[1]))
+
+
+class ObjectStem(nn.Module):
+    """The grid stem for a set of objects: its 1×1 convolutions are linear layers.
+
+    Args:
+        feature_dim: C, length of an object's feature vector.
+        dim: D.
+        dropout: rate before each layer.
+    """
+
+    def __init__(self, feature_dim: int, dim: int, dropout: float = 0.18):
+        super().__init__()
+        self.linear1 = xavier_(nn.Linear(feature_dim, dim))
+        self.linear2 = xavier_(nn.Linear(dim, dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor, num_cells: Tensor) -> Knowledge:
+        """(I, K, C) objects, of which the first `num_cells` (I,) are real; the rest is ignored."""
+        mask = length_mask(num_cells, features.shape[1])
+        hidden = features.masked_fill(~mask.unsqueeze(-1), 0)
+        hidden = nn.functional.elu(self.linear1(self.dropout(hidden)))
+        return Knowledge(nn.functional.elu(self.linear2(self.dropout(hidden))), mask)

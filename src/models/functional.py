@@ -1,0 +1,131 @@
+"""The mathematics of the networks as pure functions of tensors.
+
+Sources: DACT, Eyzaguirre & Soto, CVPR 2020 (arXiv 2004.12770) and the authors' released code; ACT,
+Graves 2016 (arXiv 1603.08983). B examples, A answers, N maximum steps, n current step.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def length_mask(lengths: Tensor, size: int) -> Tensor:
+    """True where a padded sequence is real: (B,) int64 lengths -> (B, size) bool.
+
+    >>> length_mask(torch.tensor([1, 3]), 3).tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis with exactly zero weight wherever `mask` is False.
+
+    Args:
+        logits: (..., n), any value where the mask is False.
+        mask: (..., n) bool with at least one True in every row.
+
+    Returns:
+        (..., n) in 0..1, rows sum to 1.
+
+    >>> masked_softmax(torch.tensor([0.0, 0.0, 9.0]), torch.tensor([True, True, False])).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    return logits.masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+def dact_accumulate(answer: Tensor, still_open: Tensor, probs: Tensor) -> Tensor:
+    """Running answer of DACT: a_n = p_{n-1} softmax(y_n) + (1 - p_{n-1}) a_{n-1}.
+
+    DACT, section 3.1 (there the intermediate output y_n is already normalised).
+
+    Args:
+        answer: (B, A) a_{n-1}, anything before the first step since p_0 = 1.
+        still_open: (B,) p_{n-1} in 0..1, the weight that later steps may still take.
+        probs: (B, A) softmax(y_n).
+    """
+    weight = still_open.unsqueeze(-1)
+    return weight * probs + (1 - weight) * answer
+
+
+def _top_and_runner_up(answer: Tensor) -> tuple[Tensor, Tensor]:
+    top = answer.topk(2, dim=-1).values
+    return top[..., 0], top[..., 1]
+
+
+def paper_bound(answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
+    """The paper's sufficient condition that the top class can no longer be overtaken.
+
+    a*(1 - p_n)^d - a_ru - p_n d > 0 (DACT, section 3.2), a* and a_ru the two largest entries.
+
+    Args:
+        answer: (B, A) a_n, a distribution over at least two answers.
+        still_open: (B,) p_n in 0..1.
+        remaining: d = N - n >= 0 steps that are left.
+
+    Returns:
+        (B,) bool, True where the example may halt.
+    """
+    top, runner_up = _top_and_runner_up(answer)
+    return top * (1 - still_open) ** remaining - runner_up - still_open * remaining > 0
+
+
+def exact_bound(answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
+    """The tight condition that the top class can no longer be overtaken.
+
+    The d remaining steps can give other answers a total weight of at most P = 1 - (1 - p_n)^d, and
+    the top class is safe exactly if (1 - P)(a* - a_ru) > P. With L = d log(1 - p_n) this reads
+    exp(L)(a* - a_ru) + expm1(L) > 0, which keeps its guarantees under rounding: the textbook form
+    subtracts numbers near 1. It is implied by `paper_bound`, so it never halts later.
+
+    Arguments and result as in `paper_bound`.
+
+    >>> answer = torch.tensor([[0.7, 0.3]])
+    >>> exact_bound(answer, torch.tensor([0.2]), 1).tolist()
+    [True]
+    >>> paper_bound(answer, torch.tensor([0.2]), 1).tolist()
+    [True]
+    >>> exact_bound(answer, torch.tensor([0.3]), 1).tolist()
+    [False]
+    """
+    top, runner_up = _top_and_runner_up(answer)
+    if remaining == 0:
+        return top > runner_up
+    log_kept = remaining * torch.log1p(-still_open)
+    return log_kept.exp() * (top - runner_up) + torch.expm1(log_kept) > 0
+
+
+def dact_penalty(still_open: Tensor, cumulative: Tensor, penalty: str, phase: float) -> Tensor:
+    """What one step adds to DACT's ponder cost.
+
+    Args:
+        still_open: (B,) p_n.
+        cumulative: (B,) P_n = p_1 + ... + p_n.
+        penalty: unit: p_n; linear: max(P_n - phase, 0) + p_n; exp: exp(P_n - phase) + 1.
+        phase: where the linear and the exponential penalty set in, in steps.
+    """
+    if penalty == "unit":
+        return still_open
+    if penalty == "linear":
+        return (cumulative - phase).clamp(min=0) + still_open
+    if penalty == "exp":
+        return (cumulative - phase).exp() + 1
+    raise ValueError(f"penalty is unit, linear or exp, not {penalty!r}")
+
+
+def act_penalty(step: int, penalty: str, phase: float) -> float:
+    """What one step before the last adds to ACT's ponder cost.
+
+    Args:
+        step: n, counted from 1.
+        penalty: unit: 1 (Graves 2016); linear: max(n - phase, 0) + 1; exp: exp(n - phase) + 1.
+        phase: where the linear and the exponential penalty set in, in steps.
+    """
+    if penalty == "unit":
+        return 1.0
+    if penalty == "linear":
+        return max(step - phase, 0.0) + 1.0
+    if penalty == "exp":
+        return math.exp(step - phase) + 1.0
+    raise ValueError(f"penalty is unit, linear or exp, not {penalty!r}")

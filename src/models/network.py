@@ -1,0 +1,111 @@
+"""The whole network: encode, reason under a halting policy, answer."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dact.batch import VQABatch
+from dact.models.answer_head import AnswerHead
+from dact.models.encoders import GridStem, Knowledge, ObjectStem, QuestionEncoder
+from dact.models.halting import HaltingPolicy, Step
+from dact.models.layers import Gate
+from dact.models.loop import LoopTrace, run_steps
+from dact.models.mac_cell import MACCell, MACInputs, MACState
+
+
+class Trace(NamedTuple):
+    """Every step of a batch; T ≤ N is the largest number of steps in it."""
+
+    word_attention: Tensor
+    """(B, T, S) in 0..1, sums to 1 over the words."""
+    knowledge_attention: Tensor
+    """(B, T, K) in 0..1, sums to 1 over the cells."""
+    still_open: Tensor
+    """(B, T) in 0..1, weight that later steps could still take: DACT's p_n, ACT's 1 - H_n."""
+    log_probs: Tensor
+    """(B, T, A) the running answer, natural log."""
+
+
+class VQAOutput(NamedTuple):
+    """What the network says about a batch of B questions."""
+
+    log_probs: Tensor
+    """(B, A) natural-log probabilities of the answers."""
+    ponder_cost: Tensor
+    """(B,) ρ ≥ 0, before its weight τ."""
+    steps: Tensor
+    """(B,) int64 in 1..N, the step at which each question was answered."""
+    trace: Trace | None = None
+    """On request only."""
+
+
+class MACNetwork(nn.Module):
+    """MAC under a halting policy: plain MAC, MAC+gate, ACT and DACT are the same network.
+
+    Args:
+        encoder: questions → words and question vector.
+        stem: images → knowledge cells.
+        cell: one reasoning step.
+        head: memory → answer logits.
+        policy: when to halt and how to combine the steps' answers.
+    """
+
+    def __init__(
+        self,
+        encoder: QuestionEncoder,
+        stem: GridStem | ObjectStem,
+        cell: MACCell,
+        head: AnswerHead,
+        policy: HaltingPolicy,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.stem = stem
+        self.cell = cell
+        self.head = head
+        self.policy = policy
+
+    @property
+    def gate(self) -> Gate | None:
+        """The memory gate or the halting unit, whichever this network has."""
+        return self.cell.memory_gate or getattr(self.policy, "halting", None)
+
+    def encode(self, batch: VQABatch) -> MACInputs:
+        """Everything that the steps share.
+
+        In evaluation the stem runs once for each distinct image; in training each question has its
+        own dropout, so it runs once for each question.
+        """
+        question = self.encoder(batch.tokens, batch.lengths)
+        features, num_cells = batch.features, batch.num_cells
+        if self.training and self.stem.dropout.p > 0:
+            features, num_cells = features[batch.image_index], num_cells[batch.image_index]
+            knowledge = self.stem(features, num_cells)
+        else:
+            per_image = self.stem(features, num_cells)
+            knowledge = Knowledge(*(part[batch.image_index] for part in per_image))
+        return self.cell.prepare(question, knowledge, self.head.question(question.vector))
+
+    def initial_state(self, inputs: MACInputs) -> MACState:
+        """State before the first step."""
+        return self.cell.initial_state(inputs)
+
+    def step(self, state: MACState, inputs: MACInputs, n: int) -> tuple[MACState, Step]:
+        """Reasoning step n, counted from 1, and its answer."""
+        state, gate_input, trace = self.cell(state, inputs, n)
+        return state, Step(self.head(state.memory, inputs.answer_question), gate_input, trace)
+
+    def forward(self, batch: VQABatch, *, trace: bool = False) -> VQAOutput:
+        """Answer a batch; `trace` records attention and the running answer of every step."""
+        halted, record = run_steps(self, self.policy, self.encode(batch), trace=trace)
+        return VQAOutput(*halted, trace=None if record is None else _network_trace(record))
+
+
+def _network_trace(record: LoopTrace) -> Trace:
+    return Trace(
+        torch.stack([step.word_attention for step in record.steps], 1),
+        torch.stack([step.knowledge_attention for step in record.steps], 1),
+        record.still_open,
+        record.log_probs,
+    )
