@@ -20,6 +20,7 @@ from dact.models.reference import (
     convert_tensor,
     network_options,
     parameter_name,
+    ponder_options,
     settings,
 )
 
@@ -41,6 +42,7 @@ def load_pack(name):
         num_answers=values["OUTPUT.DIM"],
         feature_dim=values["MAC.KNOW_DIM"],
         grid=config["mode"] == "clevr",
+        ponder=ponder_options(values),
     ).double()
     network.load_state_dict(convert_state_dict(reference, options))
     inputs, expected = np.load(folder / "inputs.npz"), np.load(folder / "expected.npz")

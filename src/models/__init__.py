@@ -1,15 +1,10 @@
 """Networks, halting policies and the mathematics they are made of."""
 
-from dact.models.factory import (
-    DropoutOptions,
-    GateOptions,
-    NetworkOptions,
-    PenaltyOptions,
-    build_network,
-)
+from dact.models.factory import build_network
 from dact.models.halting import ACT, DACT, FixedSteps, Halted, HaltingPolicy, Step
 from dact.models.loop import run_steps
 from dact.models.network import MACNetwork, Trace, VQAOutput
+from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
 
 __all__ = [
     "ACT",
@@ -21,7 +16,7 @@ __all__ = [
     "HaltingPolicy",
     "MACNetwork",
     "NetworkOptions",
-    "PenaltyOptions",
+    "PonderOptions",
     "Step",
     "Trace",
     "VQAOutput",

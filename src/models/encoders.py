@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dact.batch import PADDING
 from dact.models.functional import length_mask
 from dact.models.layers import xavier_
 
@@ -22,7 +22,11 @@ class EncodedQuestion(NamedTuple):
 
 
 class QuestionEncoder(nn.Module):
-    """Word embedding and a one-layer bidirectional LSTM, packed by true length (MAC, section 3.1).
+    """Word embedding and a one-layer bidirectional LSTM over the true length (MAC, section 3.1).
+
+    The two directions are two LSTMs; the backward one reads each question reversed within its own
+    length. This equals a packed bidirectional LSTM, but runs in PyTorch's fused kernels on a CPU
+    and needs no lengths on the host on a GPU.
 
     Args:
         num_words: rows of the embedding, padding included.
@@ -35,21 +39,28 @@ class QuestionEncoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(num_words, embedding_dim)
         nn.init.xavier_uniform_(self.embedding.weight)
-        self.lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True, bidirectional=True)
+        self.forward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
+        self.backward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> EncodedQuestion:
         """Encode (B, S) int64 word ids of (B,) int64 lengths in 1..S; padding may hold anything."""
-        size = tokens.shape[1]
-        mask = length_mask(lengths, size)
-        embedded = self.embedding(tokens.masked_fill(~mask, 0))
-        packed = pack_padded_sequence(
-            embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        outputs, (last, _) = self.lstm(packed)
-        words, _ = pad_packed_sequence(outputs, batch_first=True, total_length=size)
-        vector = torch.cat([last[0], last[1]], dim=-1)
+        mask = length_mask(lengths, tokens.shape[1])
+        embedded = self.embedding(tokens.masked_fill(~mask, PADDING))
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        mirrored = (lengths.unsqueeze(-1) - 1 - positions).clamp(min=0)
+        ahead, _ = self.forward_lstm(embedded)
+        back, _ = self.backward_lstm(_take(embedded, mirrored))
+        last = (lengths - 1).unsqueeze(-1)
+        vector = torch.cat([_take(ahead, last), _take(back, last)], dim=-1).squeeze(1)
+        words = torch.cat([ahead, _take(back, mirrored)], dim=-1)
+        words = words.masked_fill(~mask.unsqueeze(-1), 0)
         return EncodedQuestion(words, mask, self.dropout(vector))
+
+
+def _take(sequence: Tensor, positions: Tensor) -> Tensor:
+    """(B, S, E) at (B, n) positions -> (B, n, E)."""
+    return sequence.gather(1, positions.unsqueeze(-1).expand(-1, -1, sequence.shape[-1]))
 
 
 class Knowledge(NamedTuple):

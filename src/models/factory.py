@@ -1,8 +1,5 @@
 """Build any of our networks from plain options: the one place where names become modules."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
 from dact.errors import UserError
 from dact.models.answer_head import AnswerHead
 from dact.models.encoders import GridStem, ObjectStem, QuestionEncoder
@@ -10,87 +7,17 @@ from dact.models.halting import ACT, DACT, FixedSteps, HaltingPolicy
 from dact.models.layers import Gate
 from dact.models.mac_cell import MACCell
 from dact.models.network import MACNetwork
-
-#: Networks that decide how many steps to take.
-ADAPTIVE = ("act", "dact")
-
-
-@dataclass(frozen=True)
-class GateOptions:
-    """The memory gate or halting unit."""
-
-    inputs: Sequence[str] = ("control",)
-    """Any of control, memory (before gating) and question."""
-    hidden_dims: Sequence[int] = ()
-    """Sizes of its hidden layers."""
-    bias: float = 0.0
-    """Added to its logit: 1 for a memory gate, 0 for halting."""
-    dropout: float = 0.0
-    """Rate before each of its layers."""
-
-
-@dataclass(frozen=True)
-class DropoutOptions:
-    """Dropout rates, in 0..1."""
-
-    stem: float = 0.18
-    question: float = 0.08
-    memory: float = 0.15
-    read: float = 0.15
-    output: float = 0.15
-    variational_memory: bool = True
-    """One memory mask for all steps of an example instead of a fresh one each."""
-
-
-@dataclass(frozen=True)
-class PenaltyOptions:
-    """The ponder penalty; None takes the policy's or the penalty's own default."""
-
-    penalty: str = "unit"
-    phase: float | None = None
-    min_penalty: float | None = None
-
-
-@dataclass(frozen=True)
-class NetworkOptions:
-    """Everything about a network but the data's own sizes."""
-
-    name: str = "dact"
-    """mac, mac_gate, act or dact."""
-    dim: int = 512
-    """D, even."""
-    max_steps: int = 12
-    """N."""
-    embedding_dim: int = 300
-    stem_kernel: int = 3
-    """Odd; for grids only, objects always have 1."""
-    self_attention: bool = False
-    control_init: str = "question"
-    gate: GateOptions = field(default_factory=GateOptions)
-    dropout: DropoutOptions = field(default_factory=DropoutOptions)
-    penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
-    halting_bound: str | None = "exact"
-    """exact, paper, or None to run all steps; DACT only."""
-    epsilon: float = 0.01
-    """ACT only."""
-
-    @classmethod
-    def from_dict(cls, options: Mapping) -> "NetworkOptions":
-        """From plain containers, for instance those of a checkpoint."""
-        nested = {"gate": GateOptions, "dropout": DropoutOptions, "penalty": PenaltyOptions}
-        try:
-            return cls(
-                **{
-                    key: nested[key](**value) if key in nested else value
-                    for key, value in options.items()
-                }
-            )
-        except TypeError as error:
-            raise UserError(f"unknown or missing network option: {error}") from error
+from dact.options import NetworkOptions, PonderOptions
 
 
 def build_network(
-    options: NetworkOptions, *, num_words: int, num_answers: int, feature_dim: int, grid: bool
+    options: NetworkOptions,
+    *,
+    num_words: int,
+    num_answers: int,
+    feature_dim: int,
+    grid: bool,
+    ponder: PonderOptions | None = None,
 ) -> MACNetwork:
     """A network for data of these sizes.
 
@@ -100,6 +27,7 @@ def build_network(
         num_answers: A, at least 2.
         feature_dim: C.
         grid: whether knowledge is a feature map (else a set of objects).
+        ponder: penalty of an adaptive network; its weight in the loss is not used here.
     """
     if num_answers < 2:
         raise UserError(
@@ -126,7 +54,7 @@ def build_network(
             read_dropout=dropout.read,
         ),
         AnswerHead(options.dim, num_answers, dropout.output),
-        _policy(options, gate),
+        _policy(options, gate, ponder or PonderOptions()),
     )
 
 
@@ -137,11 +65,11 @@ def _gate(options: NetworkOptions) -> Gate | None:
     return Gate(options.dim * len(set(gate.inputs)), gate.hidden_dims, gate.bias, gate.dropout)
 
 
-def _policy(options: NetworkOptions, gate: Gate | None) -> HaltingPolicy:
+def _policy(options: NetworkOptions, gate: Gate | None, ponder: PonderOptions) -> HaltingPolicy:
     penalty = {
-        "penalty": options.penalty.penalty,
-        "phase": options.penalty.phase,
-        "min_penalty": options.penalty.min_penalty,
+        "penalty": ponder.penalty,
+        "phase": ponder.phase,
+        "min_penalty": ponder.min_penalty,
     }
     if options.name in ("mac", "mac_gate"):
         return FixedSteps(options.max_steps)

@@ -10,12 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from dact.errors import UserError
-from dact.models.factory import (
-    DropoutOptions,
-    GateOptions,
-    NetworkOptions,
-    PenaltyOptions,
-)
+from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
 
 _SHARED_DEFAULTS = {
     "ACT.SMOOTH": True,
@@ -68,7 +63,6 @@ DEFAULTS = {
 
 _PREFIXES = {
     "embed.": "encoder.embedding.",
-    "lstm.": "encoder.lstm.",
     "actmac.controller.control.shared_control_proj.": "cell.control.question.",
     "actmac.controller.control.position_aware.": "cell.control.positions.",
     "actmac.controller.control.control_question.": "cell.control.combine.",
@@ -99,7 +93,6 @@ def network_options(values: Mapping[str, Any]) -> NetworkOptions:
     adaptive = values["MAC.USE_ACT"]
     smooth = values["ACT.SMOOTH"]
     fixed = "mac_gate" if values["MAC.MEMORY_GATE"] else "mac"
-    kind = values["ACT.PENALTY_TYPE"]
     flags = {
         "control": values["MAC.MEMORY_GATE_INPUT_CONT"],
         "memory": values["MAC.MEMORY_GATE_INPUT_MEM"],
@@ -127,14 +120,21 @@ def network_options(values: Mapping[str, Any]) -> NetworkOptions:
             output=values["MAC.OUTPUT_DROPOUT"],
             variational_memory=values["MAC.MEMORY_VAR_DROPOUT"],
         ),
-        penalty=PenaltyOptions(
-            penalty=kind,
-            phase=None if kind == "unit" else float(values[f"ACT.{kind.upper()}_PENALTY_PHASE"]),
-            min_penalty=float(values["ACT.MIN_PENALTY"]),
-        ),
         # The reference knows the paper's bound only; a DACT that may not halt runs all steps.
         halting_bound="paper" if values["ACT.HALT_TEST"] else None,
         epsilon=values["ACT.BASELINE.EPSILON"],
+    )
+
+
+def ponder_options(values: Mapping[str, Any]) -> PonderOptions:
+    """Our ponder options for a network of the reference, from its completed `settings`."""
+    penalty = values["ACT.PENALTY_TYPE"]
+    phase = None if penalty == "unit" else float(values[f"ACT.{penalty.upper()}_PENALTY_PHASE"])
+    return PonderOptions(
+        cost=float(values["ACT.PENALTY_COEF"]),
+        penalty=penalty,
+        phase=phase,
+        min_penalty=float(values["ACT.MIN_PENALTY"]),
     )
 
 
@@ -143,6 +143,10 @@ def parameter_name(name: str, options: NetworkOptions) -> str:
     for theirs, ours in _PREFIXES.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
+    if name.startswith("lstm."):
+        weight = name.removeprefix("lstm.")
+        direction = "backward" if weight.endswith("_reverse") else "forward"
+        return f"encoder.{direction}_lstm.{weight.removesuffix('_reverse')}"
     stem = "conv" if options.stem_kernel > 1 else "linear"
     gate = "cell.memory_gate" if options.name == "mac_gate" else "policy.halting"
     renamed = {

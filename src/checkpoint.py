@@ -1,0 +1,185 @@
+"""Self-describing checkpoints: weights with the configuration and vocabulary that explain them."""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dact.datamodules.vocabulary import Vocabulary
+from dact.errors import UserError
+from dact.metrics import GroupMeans
+from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
+
+#: Key of our entry in a checkpoint.
+ENTRY = "dact"
+#: Prefix of the network's weights in a Lightning module's state dict.
+PREFIX = "network."
+
+
+class Description(NamedTuple):
+    """What makes a checkpoint usable without anything else."""
+
+    config: dict[str, Any]
+    """The resolved configuration of the run, in plain containers."""
+    vocabulary: dict[str, Any]
+    """Words and answers, from `Vocabulary.to_dict`."""
+    feature_dim: int
+    """C."""
+    grid: bool
+    """Whether knowledge is a feature map."""
+    type_names: list[str]
+    """Question types, by id."""
+    started_from: dict[str, Any] | None = None
+    """Accuracy and steps, by group, of the MAC that this network started from."""
+
+
+def network_options(config: Mapping[str, Any]) -> NetworkOptions:
+    """The network of a resolved configuration."""
+    known = {entry.name for entry in fields(NetworkOptions)}
+    options = {key: value for key, value in config["model"].items() if key in known}
+    options["gate"] = GateOptions(**options["gate"])
+    options["dropout"] = DropoutOptions(**options["dropout"])
+    return NetworkOptions(**options)
+
+
+def ponder_options(config: Mapping[str, Any]) -> PonderOptions:
+    """The ponder cost of a resolved configuration."""
+    return PonderOptions(**config["ponder"])
+
+
+def plain_options(options: NetworkOptions) -> dict[str, Any]:
+    """Options as plain containers."""
+    return asdict(options)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, running nothing that it contains.
+
+    Raises:
+        UserError: missing, damaged, malicious, or not one of ours.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"checkpoint {path} does not exist") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"checkpoint {path} is damaged or holds something other than plain data: refused"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"checkpoint {path} cannot be read (cut short or damaged): use an earlier one"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(ENTRY), dict):
+        raise UserError(
+            f"{path} is no checkpoint of this program; for one of the authors' released code "
+            "run scripts/import_reference.py first"
+        )
+    return checkpoint
+
+
+def describe(checkpoint: Mapping[str, Any]) -> Description:
+    """The description in a loaded checkpoint."""
+    entry = checkpoint[ENTRY]
+    return Description(**{name: entry.get(name) for name in Description._fields})
+
+
+def sizes(description: Description, vocabulary: Vocabulary) -> dict[str, Any]:
+    """The data's sizes that the checkpoint's network was built for."""
+    return {
+        "num_words": vocabulary.num_words,
+        "num_answers": vocabulary.num_answers,
+        "feature_dim": description.feature_dim,
+        "grid": description.grid,
+    }
+
+
+def started_from(description: Description) -> dict[str, GroupMeans]:
+    """Results by group of the MAC that a network started from; may be empty."""
+    stored = description.started_from or {}
+    return {name: GroupMeans(*values) for name, values in stored.items()}
+
+
+def results(checkpoint: Mapping[str, Any]) -> dict[str, GroupMeans]:
+    """Validation results by group at the time of the checkpoint; may be empty."""
+    stored = checkpoint[ENTRY].get("results") or {}
+    return {name: GroupMeans(*values) for name, values in stored.items()}
+
+
+def entry(description: Description, found: Mapping[str, GroupMeans]) -> dict[str, Any]:
+    """Our entry of a checkpoint, in plain containers."""
+    return {**description._asdict(), "results": {name: list(row) for name, row in found.items()}}
+
+
+def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that the file is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    os.close(handle)
+    try:
+        torch.save(dict(checkpoint), temporary)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The network's own (averaged) weights."""
+    return {
+        name.removeprefix(PREFIX): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(PREFIX)
+    }
+
+
+def check_weights(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    may_lack: Collection[str] = (),
+) -> None:
+    """Compare weights with a network; every difference is an error.
+
+    Args:
+        network: to receive the weights.
+        weights: by parameter name.
+        source: where they are from, for the message.
+        may_lack: the only parameters that may be missing.
+
+    Raises:
+        UserError: names the first missing, extra or misshapen parameter.
+    """
+    own = network.state_dict()
+    missing = [name for name in own if name not in weights and name not in may_lack]
+    extra = [name for name in weights if name not in own]
+    misshapen = [
+        f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    for what, names in (("lacks", missing), ("has the unknown", extra), ("differs:", misshapen)):
+        if names:
+            rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise UserError(
+                f"{source} does not fit this network: it {what} {names[0]}{rest}; "
+                "use the model options that it was trained with"
+            )
+
+
+def load_weights(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    may_lack: Collection[str] = (),
+) -> None:
+    """Copy weights into a network, after `check_weights` (same arguments)."""
+    check_weights(network, weights, source=source, may_lack=may_lack)
+    network.load_state_dict(weights, strict=not may_lack)

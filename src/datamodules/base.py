@@ -1,0 +1,256 @@
+"""What all datasets share: preprocessing once, splits, and loaders that lose no example."""
+
+import functools
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytorch_lightning as pl
+from filelock import FileLock
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
+
+from dact.errors import UserError
+
+from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
+from .collate import VQADataset
+from .features import FeatureStore
+from .loaders import ShardSampler, VQALoader, choose_images, make_loader
+from .question_cache import QuestionCache
+from .questions import Question, QuestionRecord
+from .vocabulary import Vocabulary
+
+_SMALLEST = {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "seed": 0}
+
+
+class VQADataModule(pl.LightningDataModule, ABC):
+    """Questions about images, with everything derived from them kept in a cache folder.
+
+    A dataset says where its files are and how they are read (the abstract methods below).
+
+    Args:
+        root: folder of the dataset; never written to, except for the default `cache_dir`.
+        cache_dir: folder for preprocessed data; by default `<root>/.dact`, or a folder of the
+            user's cache if that cannot be written.
+        batch_size: questions per training batch and process.
+        eval_batch_size: questions per batch in evaluation, by default `batch_size`.
+        num_workers: processes that make batches; 0 makes them in the main process.
+        fraction: part of the training images whose questions are used, in (0, 1]; a smaller
+            fraction is part of a larger one of the same seed.
+        seed: of the order of training examples and the choice of images, at least 0.
+        split: the split that validate, test and predict use; by default val, test and val.
+        vocabulary: encode with it instead of one made from the training questions (which then
+            need not be there unless the model is fitted).
+        progress: show bars while long files are read.
+
+    Raises:
+        UserError: a number out of its range.
+    """
+
+    train_split = "train"
+    val_split = "val"
+    test_split = "test"
+    type_names: tuple[str, ...] = ()
+    lowercase = False
+    integer_ids = False
+    variant = ""
+    """Subfolder of the cache for questions, where one root holds several sets of them."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        cache_dir: str | Path | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        fraction: float = 1.0,
+        seed: int = 0,
+        split: str | None = None,
+        vocabulary: Vocabulary | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root).expanduser()
+        self.batch_size = batch_size
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        self.num_workers = num_workers
+        self.fraction = fraction
+        self.seed = seed
+        self.split = split
+        self.progress = progress
+        self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
+        self._given_vocabulary = vocabulary
+        self._check_numbers()
+        self._cache_dir: Path | None = None
+        self._datasets: dict[str, VQADataset] = {}
+        self._stage = "fit"
+
+    # What a dataset defines (see also `QuestionSource`).
+
+    @abstractmethod
+    def check_questions(self, split: str) -> None:
+        """Raise a UserError that helps if questions of `split` are missing."""
+
+    @abstractmethod
+    def check_features(self, split: str) -> None:
+        """Raise a UserError that helps if features of `split` are missing."""
+
+    @abstractmethod
+    def question_files(self, split: str) -> Sequence[Path]:
+        """All files that `read_questions` reads."""
+
+    @abstractmethod
+    def read_questions(self, split: str) -> Iterator[Question]:
+        """The questions of `split` in dataset order."""
+
+    @abstractmethod
+    def open_features(self, split: str) -> FeatureStore:
+        """The store that `Question.image_row` points into."""
+
+    def prepare_features(self, split: str) -> None:
+        """Write what `open_features` needs, if anything; called under the cache's lock."""
+
+    # Preprocessing and opening
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder for all that is derived from the data; it exists."""
+        if self._cache_dir is None:
+            if not self.root.is_dir():
+                raise UserError(f"data.root={self.root}: no such folder; set data.root")
+            self._cache_dir = choose_cache_dir(self.root, self._given_cache_dir)
+            if self._given_cache_dir is None and self._cache_dir.parent != self.root:
+                rank_zero_info(f"{self.root} cannot be written: the cache is {self._cache_dir}")
+        return self._cache_dir
+
+    def splits_of(self, stage: str) -> list[str]:
+        """Splits that fit, validate, test or predict uses; the last is the one it evaluates."""
+        if stage == "fit":
+            return [self.train_split, self.val_split]
+        return [self.split or (self.test_split if stage == "test" else self.val_split)]
+
+    def prepare_data(self, stage: str | None = None) -> None:
+        """Preprocess what `stage` needs and is not yet there, or is stale.
+
+        Lightning calls it without `stage`: then it is what the trainer is about to do. Safe to
+        call from several processes at once.
+        """
+        splits = self.splits_of(stage or self._trainer_stage())
+        for split in splits:
+            self.check_questions(split)
+            self.check_features(split)
+        with FileLock(self.cache_dir / "prepare.lock"):
+            self._questions.folder.mkdir(exist_ok=True)
+            for folder in {self.cache_dir, self._questions.folder}:
+                remove_unfinished(folder)
+            self._questions.prepare(splits)
+            for split in splits:
+                self.prepare_features(split)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open what `stage` needs and check that every question has its image.
+
+        Raises:
+            UserError: features that are missing, damaged or too few.
+            RuntimeError: `prepare_data` was not called.
+        """
+        self._stage = stage or self._trainer_stage()
+        splits = self.splits_of(self._stage)
+        dims = {split: self.dataset(split).features.feature_dim for split in splits}
+        if len(set(dims.values())) > 1:
+            raise UserError(f"{self.root}: the splits have features of different widths: {dims}")
+
+    def dataset(self, split: str) -> VQADataset:
+        """Examples of a prepared split; for training, those of the chosen fraction."""
+        if split not in self._datasets:
+            questions = self._questions.open(split)
+            if unknown := questions.unknown_answers:
+                known = f"never occur in {self.train_split}"
+                rank_zero_info(f"{unknown} answers of {split} {known}: scored as wrong")
+            fraction = self.fraction if split == self.train_split else 1.0
+            chosen = choose_images(questions.image_rows, fraction, self.seed)
+            self._datasets[split] = VQADataset(questions, self.open_features(split), chosen)
+        return self._datasets[split]
+
+    # What is known after setup
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Words and answers that the questions are encoded with."""
+        return self._questions.vocabulary()
+
+    @property
+    def feature_dim(self) -> int:
+        """C, features of a knowledge cell."""
+        return self.dataset(self.splits_of(self._stage)[-1]).features.feature_dim
+
+    @property
+    def feature_kind(self) -> Literal["grid", "objects"]:
+        """What a knowledge cell is."""
+        return self.dataset(self.splits_of(self._stage)[-1]).features.kind
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits of what a model is trained on: questions, features, fraction and seed.
+
+        It stays the same for the same content, wherever and whenever it was written.
+        """
+        features = self.dataset(self.train_split).features
+        chosen = (self.fraction, self.seed if self.fraction < 1 else None)
+        digest = hashlib.sha256(repr((features.kind, features.feature_dim, chosen)).encode())
+        digest.update(features.read(np.zeros(1, np.int64))[0].tobytes())
+        digest.update(content_fingerprint(self.question_files(self.train_split)).encode())
+        return digest.hexdigest()[:12]
+
+    def has_answers(self, split: str) -> bool:
+        """Whether the questions of a prepared split have gold answers."""
+        return self.dataset(split).questions.has_answers
+
+    def records(self, split: str, positions: Iterable[int]) -> list[QuestionRecord]:
+        """Ids and texts of questions by their position in the split (`VQABatch.positions`)."""
+        questions = self.dataset(split).questions
+        return [questions.record(int(position)) for position in positions]
+
+    # Loaders
+
+    def train_dataloader(self) -> VQALoader:
+        """Training examples in an order that depends on seed and epoch alone."""
+        return self._loader(self.train_split, self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> VQALoader:
+        """Validation examples in dataset order."""
+        stage = "fit" if self._stage == "fit" else "validate"
+        return self._loader(self.splits_of(stage)[-1], self.eval_batch_size)
+
+    def test_dataloader(self) -> VQALoader:
+        """Test examples in dataset order."""
+        return self._loader(self.splits_of("test")[-1], self.eval_batch_size)
+
+    def predict_dataloader(self) -> VQALoader:
+        """Examples to predict, in dataset order."""
+        return self._loader(self.splits_of("predict")[-1], self.eval_batch_size)
+
+    def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> VQALoader:
+        dataset = self.dataset(split)
+        shard = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = ShardSampler(len(dataset), shuffle, self.seed, *shard)
+        return make_loader(dataset, sampler, batch_size, self.num_workers)
+
+    @functools.cached_property
+    def _questions(self) -> QuestionCache:
+        folder = self.cache_dir / self.variant
+        return QuestionCache(folder, self, self.train_split, self._given_vocabulary)
+
+    def _trainer_stage(self) -> str:
+        function = self.trainer.state.fn if self.trainer else None
+        return function.value if function else "fit"
+
+    def _check_numbers(self) -> None:
+        for name, smallest in _SMALLEST.items():
+            value = getattr(self, name)
+            if value < smallest:
+                raise UserError(f"data.{name}={value} is less than {smallest}")
+        if not 0 < self.fraction <= 1:
+            raise UserError(f"data.fraction={self.fraction} is not in (0, 1]")

@@ -1,0 +1,193 @@
+"""CLEVR v1.0 and sets in its layout."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dact.errors import UserError
+
+from .base import VQADataModule
+from .cache import source_stamp
+from .features import FeatureStore, GridFeatures, ObjectStates
+from .json_stream import field, stream_json
+from .questions import Question
+from .scene_states import is_current, pack_scene_states
+from .vocabulary import Vocabulary
+
+#: What the last function of a question's program makes of it.
+QUESTION_TYPES = (
+    "count",
+    "exist",
+    "compare_integer",
+    "compare_attribute",
+    "query_attribute",
+    "unknown",
+)
+_UNKNOWN = QUESTION_TYPES.index("unknown")
+_COMPARE_INTEGER = {"equal_integer", "less_than", "greater_than"}
+
+
+class CLEVRDataModule(VQADataModule):
+    """Questions of CLEVR about scene states (`state`) or image features (`grid`).
+
+    Layout of `root`, for each split:
+
+        questions/CLEVR_{split}_questions.json
+        scenes/CLEVR_{split}_scenes.json         for features=state
+        features/{split}_features.hdf5           for features=grid; row = image_index
+
+    Args:
+        root: folder of the dataset.
+        features: what the knowledge is.
+        train_split: split for training, and for the vocabulary.
+        val_split: split for validation.
+        test_split: split for testing; the official one has no answers.
+        cache_dir, batch_size, eval_batch_size, num_workers, fraction, seed, split, vocabulary,
+            progress: see `VQADataModule`.
+    """
+
+    type_names = QUESTION_TYPES
+    integer_ids = True
+
+    def __init__(
+        self,
+        root: str | Path,
+        features: Literal["state", "grid"] = "state",
+        train_split: str = "train",
+        val_split: str = "val",
+        test_split: str = "test",
+        cache_dir: str | Path | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        fraction: float = 1.0,
+        seed: int = 0,
+        split: str | None = None,
+        vocabulary: Vocabulary | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(
+            root=root,
+            cache_dir=cache_dir,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            fraction=fraction,
+            seed=seed,
+            split=split,
+            vocabulary=vocabulary,
+            progress=progress,
+        )
+        if features not in ("state", "grid"):
+            raise UserError(f"data.features={features} is neither 'state' nor 'grid'")
+        self.features = features
+        self.train_split = train_split
+        self.val_split = val_split
+        self.test_split = test_split
+
+    def check_questions(self, split: str) -> None:
+        """Raise a UserError that tells the layout if questions of `split` are missing."""
+        if not self.root.is_dir():
+            raise UserError(
+                f"data.root={self.root}: no such folder; it should hold CLEVR's questions/ and "
+                "scenes/ or features/; set data.root"
+            )
+        (questions,) = self.question_files(split)
+        if not questions.is_file():
+            raise UserError(
+                f"{questions} is missing: data.root should be laid out like CLEVR v1.0, and has "
+                f"questions of these splits: {', '.join(self._splits()) or 'none'}"
+            )
+
+    def check_features(self, split: str) -> None:
+        """Raise a UserError that tells the way out if features of `split` are missing."""
+        if self.features == "state" and not self._scenes(split).is_file():
+            raise UserError(
+                f"{self._scenes(split)} is missing: data.features=state needs the scenes of "
+                f"'{split}'; use data.features=grid for images without scenes"
+            )
+        if self.features == "grid" and not self._grid(split).is_file():
+            raise UserError(
+                f"{self._grid(split)} is missing: make it with scripts/extract_features.py, or "
+                "use data.features=state"
+            )
+
+    def question_files(self, split: str) -> Sequence[Path]:
+        """The one file of a split."""
+        return [self.root / "questions" / f"CLEVR_{split}_questions.json"]
+
+    def read_questions(self, split: str) -> Iterator[Question]:
+        """The questions of `split` in the order of its file."""
+        (path,) = self.question_files(split)
+        return read_clevr_questions(path, self.progress)
+
+    def prepare_features(self, split: str) -> None:
+        """Pack the scenes of `split` for features=state."""
+        if self.features == "state":
+            stamp = source_stamp([self._scenes(split)])
+            if not is_current(self._states(split), stamp):
+                pack_scene_states(
+                    self._scenes(split), self._states(split), stamp, progress=self.progress
+                )
+
+    def open_features(self, split: str) -> FeatureStore:
+        """Scene states or image features of `split`."""
+        if self.features == "state":
+            return ObjectStates(self._states(split))
+        return GridFeatures(self._grid(split))
+
+    def _scenes(self, split: str) -> Path:
+        return self.root / "scenes" / f"CLEVR_{split}_scenes.json"
+
+    def _states(self, split: str) -> Path:
+        return self.cache_dir / f"states_{split}.h5"
+
+    def _grid(self, split: str) -> Path:
+        return self.root / "features" / f"{split}_features.hdf5"
+
+    def _splits(self) -> list[str]:
+        files = sorted((self.root / "questions").glob("CLEVR_*_questions.json"))
+        return [file.name.removeprefix("CLEVR_").removesuffix("_questions.json") for file in files]
+
+
+def read_clevr_questions(path: Path, progress: bool = False) -> Iterator[Question]:
+    """The entries of a CLEVR questions file; answer, family and program may be absent.
+
+    Raises:
+        UserError: broken JSON, or a question with a missing or odd field, naming it.
+    """
+    for position, entry in enumerate(stream_json(path, "questions.item", progress)):
+        where = f"{path}: question at position {position}"
+        question_id = field(entry, "question_index", int, where)
+        where = f"{path}: question {question_id}"
+        program = _optional(entry, "program", list, [], where)
+        yield Question(
+            question_id=str(question_id),
+            text=field(entry, "question", str, where),
+            answer=_optional(entry, "answer", str, None, where),
+            image=field(entry, "image_filename", str, where),
+            image_row=field(entry, "image_index", int, where),
+            question_type=question_type(program),
+            family=_optional(entry, "question_family_index", int, -1, where),
+            program_length=len(program) or -1,
+        )
+
+
+def question_type(program: Sequence[Any]) -> int:
+    """Index into `QUESTION_TYPES` by the last function of a program; unknown if there is none."""
+    last = program[-1] if program else None
+    if not isinstance(last, dict):
+        return _UNKNOWN
+    function = str(last.get("function") or last.get("type"))
+    if function in _COMPARE_INTEGER:
+        function = "compare_integer"
+    elif function.startswith("equal_"):
+        function = "compare_attribute"
+    elif function.startswith("query_"):
+        function = "query_attribute"
+    return QUESTION_TYPES.index(function) if function in QUESTION_TYPES else _UNKNOWN
+
+
+def _optional(entry: dict[str, Any], name: str, kind: type, default: Any, where: str) -> Any:
+    """A field that may be absent or null."""
+    return default if entry.get(name) is None else field(entry, name, kind, where)

@@ -1,0 +1,199 @@
+"""The question families: what is asked of which set of objects, and how it may be worded.
+
+A family's place in `FAMILIES` is its `question_family_index`. Its wordings use these words:
+`{the}` "the red ball left of the cube" · `{a}` the same with "a", "an" or "another" · `{head}` "red
+ball" · `{one}` "a red ball" · `{some}` "red balls" · `{where}` "left of the cube" · `{first}` and
+`{second}` the two sides of a comparison.
+"""
+
+from typing import NamedTuple
+
+from dact.datamodules.clevr_mini.attributes import ATTRIBUTES, VALUES
+
+# Share of each group among the questions. Mostly short questions, so that a small network learns
+# the task within minutes on a CPU, with a tail that rewards more reasoning steps.
+MIX = {
+    "zero_hop": 0.30,
+    "one_hop": 0.25,
+    "two_hop": 0.10,
+    "three_hop": 0.03,
+    "same_attribute": 0.10,
+    "equal_attribute": 0.08,
+    "compare_integer": 0.08,
+    "single_and": 0.03,
+    "single_or": 0.03,
+}
+# Wanted share of each count among count questions: high counts are rare in small scenes.
+COUNT_SHARES = {"0": 0.22, "1": 0.26, "2": 0.24, "3": 0.15, "4": 0.08, "5": 0.035, "6": 0.015}
+
+
+class Family(NamedTuple):
+    """One family of questions.
+
+    `method`: how a question is found ("restricted", "equal", "compare", "union"); `task`: last
+    function of the program; `asked`: attribute that is queried or compared; `restriction`: what
+    cuts the set out of the scene (None, "relate", "same", "intersect"), by `shared` attribute
+    for "same"; `hops`: relations in each referent; `shares`: wanted share of each answer.
+    """
+
+    group: str
+    method: str
+    task: str
+    wordings: tuple[str, ...]
+    shares: dict[str, float]
+    asked: int | None = None
+    restriction: str | None = None
+    shared: int | None = None
+    hops: tuple[int, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Greatest number of relations in a row."""
+        return max(self.hops, default=0) + (self.restriction is not None)
+
+
+def _even(values: tuple[str, ...]) -> dict[str, float]:
+    return dict.fromkeys(values, 1 / len(values))
+
+
+_YES_NO = _even(("yes", "no"))
+
+_QUERY = {
+    "size": (
+        "What size is {the}?",
+        "What is the size of {the}?",
+        "How big is {the}?",
+        "There is {a}; what size is it?",
+    ),
+    "color": (
+        "What color is {the}?",
+        "What is the color of {the}?",
+        "There is {a}; what color is it?",
+        "There is {a}; what is its color?",
+    ),
+    "material": (
+        "What is {the} made of?",
+        "What material is {the} made of?",
+        "What is the material of {the}?",
+        "There is {a}; what is it made of?",
+    ),
+    "shape": (
+        "What shape is {the}?",
+        "What is the shape of {the}?",
+        "There is {a}; what shape is it?",
+        "There is {a}; what is its shape?",
+    ),
+}
+_COUNT = {
+    None: (
+        "How many {some} are there?",
+        "What number of {some} are there?",
+        "How many {some} can you see?",
+        "What is the number of {some}?",
+    ),
+    "relate": (
+        "How many {some} are {where}?",
+        "What number of {some} are {where}?",
+        "How many {some} are there {where}?",
+        "What is the number of {some} {where}?",
+    ),
+    "same": (
+        "How many {some} are {where}?",
+        "How many {some} have {where}?",
+        "What number of {some} are {where}?",
+    ),
+    "intersect": (
+        "How many {some} are {where}?",
+        "What number of {some} are {where}?",
+        "What is the number of {some} that are {where}?",
+    ),
+}
+_EXIST = {
+    None: ("Is there {one}?", "Are there any {some}?", "Can you see {one}?"),
+    "relate": (
+        "Is there {one} {where}?",
+        "Are there any {some} {where}?",
+        "Are any {some} {where}?",
+        "Is there {one} that is {where}?",
+    ),
+    "same": (
+        "Is there {one} that is {where}?",
+        "Is there {one} that has {where}?",
+        "Are any {some} {where}?",
+        "Do any {some} have {where}?",
+    ),
+    "intersect": (
+        "Is there {one} that is {where}?",
+        "Are there any {some} that are {where}?",
+        "Are any {some} {where}?",
+    ),
+}
+_EQUAL = (
+    "Is {first} the same {attribute} as {second}?",
+    "Does {first} have the same {attribute} as {second}?",
+    "Do {first} and {second} have the same {attribute}?",
+    "Are {first} and {second} the same {attribute}?",
+)
+_COMPARE = {
+    "equal_integer": (
+        "Is the number of {first} the same as the number of {second}?",
+        "Is there an equal number of {first} and {second}?",
+        "Are there exactly as many {first} as {second}?",
+    ),
+    "less_than": (
+        "Are there fewer {first} than {second}?",
+        "Is the number of {first} less than the number of {second}?",
+        "Is the number of {first} smaller than the number of {second}?",
+    ),
+    "greater_than": (
+        "Are there more {first} than {second}?",
+        "Is the number of {first} greater than the number of {second}?",
+        "Is the number of {first} larger than the number of {second}?",
+    ),
+}
+_UNION = (
+    "How many things are {first} or {second}?",
+    "How many objects are either {first} or {second}?",
+    "What number of objects are {first} or {second}?",
+    "How many {first} or {second} are there?",
+)
+
+
+def _tasks(group: str, restriction: str | None, hops: tuple[int, ...]) -> list[Family]:
+    """Count, exist and the four queries of one restricted set."""
+
+    def family(task, wordings, shares, asked=None):
+        return Family(group, "restricted", task, wordings, shares, asked, restriction, hops=hops)
+
+    return [
+        family("count", _COUNT[restriction], COUNT_SHARES),
+        family("exist", _EXIST[restriction], _YES_NO),
+        *(
+            family(f"query_{name}", _QUERY[name], _even(VALUES[name]), asked)
+            for asked, name in enumerate(ATTRIBUTES)
+        ),
+    ]
+
+
+def _same(shared: int) -> list[Family]:
+    """Count, exist and the three other queries about what shares an attribute with an object."""
+    of_it = _tasks("same_attribute", "same", (0,))
+    return [family._replace(shared=shared) for family in of_it if family.asked != shared]
+
+
+def _equal(asked: int, hops: tuple[int, int]) -> Family:
+    task = f"equal_{ATTRIBUTES[asked]}"
+    return Family("equal_attribute", "equal", task, _EQUAL, _YES_NO, asked, hops=hops)
+
+
+FAMILIES: tuple[Family, ...] = (
+    *_tasks("zero_hop", None, ()),
+    *_tasks("one_hop", "relate", (0,)),
+    *_tasks("two_hop", "relate", (1,)),
+    *_tasks("three_hop", "relate", (2,)),
+    *(family for shared in range(len(ATTRIBUTES)) for family in _same(shared)),
+    *(_equal(k, (a, b)) for k in range(len(ATTRIBUTES)) for a in (0, 1) for b in (0, 1)),
+    *(Family("compare_integer", "compare", t, w, _YES_NO) for t, w in _COMPARE.items()),
+    *_tasks("single_and", "intersect", (0, 0)),
+    Family("single_or", "union", "count", _UNION, COUNT_SHARES),
+)

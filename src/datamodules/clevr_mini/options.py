@@ -1,0 +1,73 @@
+"""What a data set is made of, and the checks that stop a bad wish before any work is done."""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from dact.datamodules.clevr_mini.families import MIX
+from dact.errors import UserError
+
+IMAGES = {"train": 8000, "val": 1000}
+SPLITS = ("val", "test", "train")  # in the order made: drawings belong to val and take longest
+DRAWN_SPLIT = "val"
+MAX_HOPS = 3
+MAX_QUESTIONS = 50  # per image: small scenes run out of different questions beyond that
+
+
+class Options(NamedTuple):
+    """Everything that decides the bytes written.
+
+    `images`: number per split; `mix`: group → weight; `max_hops`: longest chain of relations;
+    `drawings`: how many of the first images of val are drawn.
+    """
+
+    seed: int
+    images: dict[str, int]
+    questions_per_image: int
+    max_hops: int
+    mix: dict[str, float]
+    drawings: int
+
+
+def check_options(options: Options, workers: int) -> None:
+    """Raise UserError naming the first value that cannot be."""
+    for split, number in options.images.items():
+        if split not in SPLITS:
+            raise UserError(f"images: unknown split {split!r}; use train, val or test")
+        # File names have six digits.
+        _check_range(f"images[{split}]", number, 0, 999_999)
+    if not any(options.images.values()):
+        raise UserError("images: no images wanted in any split; ask for at least one")
+    _check_range("questions_per_image", options.questions_per_image, 1, MAX_QUESTIONS)
+    _check_range("max_hops", options.max_hops, 0, MAX_HOPS)
+    _check_range("drawings", options.drawings, 0, 999_999)
+    _check_range("workers", workers, 1, 1024)
+    _check_mix(options.mix)
+
+
+def _check_range(name: str, value: int, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise UserError(f"{name}={value!r}: give a whole number from {least} to {most}")
+
+
+def _check_mix(mix: Mapping[str, float]) -> None:
+    for group, weight in mix.items():
+        if group not in MIX:
+            raise UserError(f"mix: unknown question group {group!r}; known: {', '.join(MIX)}")
+        if not (math.isfinite(weight) and weight >= 0):
+            raise UserError(f"mix: weight {weight} of {group}: give a number of at least 0")
+    if not any(mix.values()):
+        raise UserError("mix: every weight is 0; give at least one group a weight")
+
+
+def check_root(root: Path) -> None:
+    """Raise UserError unless a new folder can be moved to `root`."""
+    if root.is_dir():
+        if any(root.iterdir()):
+            raise UserError(f"{root} exists and is not empty; remove it or choose another folder")
+        if os.path.ismount(root):
+            raise UserError(f"{root} is a mount point and cannot be replaced; name a folder in it")
+    elif root.exists():
+        raise UserError(f"{root} is a file; choose another folder")

@@ -1,0 +1,53 @@
+"""The questions of a scene, in CLEVR's format."""
+
+import random
+
+from dact.datamodules.clevr_mini.balance import Balance
+from dact.datamodules.clevr_mini.families import FAMILIES
+from dact.datamodules.clevr_mini.masks import SceneMasks
+from dact.datamodules.clevr_mini.sampling import find
+
+_FAMILIES_TRIED = 3  # per group, before another group is asked instead
+
+
+def ask(scene: dict, number: int, balance: Balance, rng: random.Random) -> list[dict]:
+    """Up to `number` different questions about a scene, without their `question_index`.
+
+    Fewer only when the scene holds no further question of any family in use.
+    """
+    view = SceneMasks(scene)
+    seen: set[str] = set()
+    questions = []
+    for _ in range(number):
+        question = _next(scene, view, balance, rng, seen)
+        if question is None:
+            break
+        questions.append(question)
+    return questions
+
+
+def _next(
+    scene: dict, view: SceneMasks, balance: Balance, rng: random.Random, seen: set[str]
+) -> dict | None:
+    for group in balance.groups():
+        for index in balance.candidates(group)[:_FAMILIES_TRIED]:
+            for answer in balance.answers(index):
+                found = find(view, FAMILIES[index], answer, rng)
+                if found is None:
+                    continue
+                program, text = found
+                if text in seen:
+                    continue
+                seen.add(text)
+                balance.take(group, index, answer)
+                return {
+                    "image_index": scene["image_index"],
+                    "program": program,
+                    "question_index": 0,
+                    "image_filename": scene["image_filename"],
+                    "question_family_index": index,
+                    "split": scene["split"],
+                    "answer": answer,
+                    "question": text,
+                }
+    return None

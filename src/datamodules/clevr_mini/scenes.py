@@ -1,0 +1,130 @@
+"""Random scenes by CLEVR's rules (Johnson et al. 2017, supplement), without Blender.
+
+Objects stand on the ground with their centres in (-3, 3)², apart from each other, and far enough
+apart along left-right and front-behind that no spatial relation is in doubt.
+"""
+
+import math
+import random
+
+from dact.datamodules.clevr_mini.attributes import RADIUS, RELATIONS, VALUES
+from dact.datamodules.clevr_mini.camera import (
+    FOCAL,
+    HOME,
+    Camera,
+    dot,
+    ground_directions,
+    jittered,
+    look_at_origin,
+)
+
+OBJECTS = (3, 6)  # fewest and most objects of a scene
+AREA = 3.0  # half side of the square of centres
+GAP = 0.25  # least distance between two objects' circles on the ground
+MARGIN = 0.4  # least distance between two centres along left-right and along front-behind
+EPSILON = 0.2  # a relation holds when the centres differ by more than this along its direction
+RETRIES = 50  # tries per object before the scene is started anew
+
+DIRECTIONS = ground_directions(look_at_origin(HOME))
+_RIGHT, _BEHIND = DIRECTIONS["right"], DIRECTIONS["behind"]
+
+
+def sample_scene(rng: random.Random, index: int, split: str) -> dict:
+    """One scene in the format of `CLEVR_{split}_scenes.json`."""
+    while True:
+        camera = jittered(rng)
+        objects = _sample_objects(rng, camera)
+        if objects is not None and _all_visible(objects):
+            break
+    return {
+        "split": split,
+        "image_index": index,
+        "image_filename": f"CLEVR_{split}_{index:06d}.png",
+        "objects": objects,
+        "directions": DIRECTIONS,
+        "relationships": relationships(objects),
+    }
+
+
+def _sample_objects(rng: random.Random, camera: Camera) -> list[dict] | None:
+    """Objects at admissible places, or None when one of them found none."""
+    objects: list[dict] = []
+    taken: list[tuple[float, float, float]] = []
+    for _ in range(rng.randint(*OBJECTS)):
+        size = rng.choice(VALUES["size"])
+        radius = RADIUS[size]
+        for _ in range(RETRIES):
+            x = round(rng.uniform(-AREA, AREA), 6)
+            y = round(rng.uniform(-AREA, AREA), 6)
+            if all(_apart(x - u, y - v, radius + r) for u, v, r in taken):
+                break
+        else:
+            return None
+        taken.append((x, y, radius))
+        column, row, depth = camera.project((x, y, radius))
+        objects.append(
+            {
+                "shape": rng.choice(VALUES["shape"]),
+                "size": size,
+                "material": rng.choice(VALUES["material"]),
+                "3d_coords": [x, y, radius],
+                "rotation": round(360 * rng.random(), 6),
+                "pixel_coords": [round(column), round(row), round(depth, 6)],
+                "color": rng.choice(VALUES["color"]),
+            }
+        )
+    return objects
+
+
+def _apart(dx: float, dy: float, radii: float) -> bool:
+    """Whether two objects at offset (dx, dy) keep both the gap and the margins."""
+    return (
+        math.hypot(dx, dy) - radii >= GAP
+        and abs(dx * _RIGHT[0] + dy * _RIGHT[1]) >= MARGIN
+        and abs(dx * _BEHIND[0] + dy * _BEHIND[1]) >= MARGIN
+    )
+
+
+# Where an object's outline is looked at: its centre and points on circles around it, in radii.
+_PROBES = [(0.0, 0.0)] + [
+    (r * math.cos(math.tau * k / 8), r * math.sin(math.tau * k / 8))
+    for r in (0.5, 0.9)
+    for k in range(8)
+]
+_LEAST_VISIBLE = 0.4
+
+
+def _all_visible(objects: list[dict]) -> bool:
+    """Whether nearer objects, taken as discs, leave enough of each object to be seen."""
+    discs = [
+        (column, row, depth, FOCAL * RADIUS[thing["size"]] / depth)
+        for thing in objects
+        for column, row, depth in [thing["pixel_coords"]]
+    ]
+    for column, row, depth, radius in discs:
+        nearer = [
+            (u, v, r)
+            for u, v, d, r in discs
+            if d < depth and math.hypot(u - column, v - row) < r + radius
+        ]
+        if not nearer:
+            continue
+        hidden = 0
+        for a, b in _PROBES:
+            x, y = column + radius * a, row + radius * b
+            hidden += any((x - u) ** 2 + (y - v) ** 2 < r * r for u, v, r in nearer)
+        if hidden > (1 - _LEAST_VISIBLE) * len(_PROBES):
+            return False
+    return True
+
+
+def relationships(objects: list[dict]) -> dict[str, list[list[int]]]:
+    """`relationships[r][i]` lists the objects that are r ("left", …) of object i."""
+    along = {}
+    for relation in RELATIONS:
+        direction = DIRECTIONS[relation]
+        places = [dot(direction, thing["3d_coords"]) for thing in objects]
+        along[relation] = [
+            [j for j, there in enumerate(places) if there - here > EPSILON] for here in places
+        ]
+    return along

@@ -1,0 +1,87 @@
+"""Questions and image features put together into batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from dact.batch import VQABatch
+from dact.errors import UserError
+
+from .features import FeatureStore
+from .questions import PackedQuestions
+
+
+def collate(
+    questions: PackedQuestions, features: FeatureStore, positions: NDArray[np.int64]
+) -> VQABatch:
+    """The batch of the questions at `positions` (B,) of their split, in this order.
+
+    All arrays are gathered at once; an image asked about more than once is read once.
+    """
+    tokens, lengths = questions.tokens_of(positions)
+    rows, image_index = np.unique(questions.image_rows[positions], return_inverse=True)
+    image_features, num_cells = features.read(rows)
+    return VQABatch(
+        tokens=torch.from_numpy(tokens),
+        lengths=torch.from_numpy(lengths),
+        features=torch.from_numpy(image_features),
+        num_cells=torch.from_numpy(num_cells),
+        image_index=torch.from_numpy(image_index),
+        answers=_gather(questions.answers, positions),
+        question_types=_gather(questions.question_types, positions),
+        program_lengths=_gather(questions.program_lengths, positions),
+        positions=torch.from_numpy(positions.copy()),
+    )
+
+
+class VQADataset(Dataset[VQABatch]):
+    """Questions of a split with the features of their images.
+
+    Args:
+        questions: the packed split.
+        features: store that `questions.image_rows` point into.
+        positions: the questions that belong to it, all by default.
+
+    Raises:
+        UserError: a question about an image that has no row in `features`.
+    """
+
+    def __init__(
+        self,
+        questions: PackedQuestions,
+        features: FeatureStore,
+        positions: NDArray[np.int64] | None = None,
+    ) -> None:
+        _check_images(questions, features)
+        self.questions = questions
+        self.features = features
+        self.positions = np.arange(len(questions)) if positions is None else positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> VQABatch:
+        """The batch that consists of example `index` alone."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> VQABatch:
+        """The batch of the examples `indices`: PyTorch's loader calls it once per batch."""
+        return collate(self.questions, self.features, self.positions[np.asarray(indices)])
+
+
+def _gather(values: NDArray, positions: NDArray[np.int64]) -> torch.Tensor:
+    return torch.from_numpy(values[positions].astype(np.int64))
+
+
+def _check_images(questions: PackedQuestions, features: FeatureStore) -> None:
+    rows = questions.image_rows
+    outside = np.flatnonzero((rows < 0) | (rows >= len(features)))
+    if len(outside):
+        record = questions.record(int(outside[0]))
+        raise UserError(
+            f"question {record.question_id} asks about {record.image}, row {rows[outside[0]]} of "
+            f"{features.path}, which has only {len(features)} rows"
+        )

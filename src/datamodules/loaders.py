@@ -1,0 +1,134 @@
+"""Which examples, in which order, and a loader that can go on in the middle of an epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, DistributedSampler
+
+from dact.batch import VQABatch
+from dact.errors import UserError
+
+from .collate import VQADataset
+
+
+def choose_images(
+    image_rows: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.int64] | None:
+    """Positions of all questions about a random part of the images; None for all of them.
+
+    Args:
+        image_rows: (Q,) image of each question.
+        fraction: part of the images, in (0, 1]; at least one image is chosen.
+        seed: of the choice. With one seed, a smaller fraction is part of a larger one.
+    """
+    if fraction == 1:
+        return None
+    images = np.random.default_rng(seed).permutation(np.unique(image_rows))
+    chosen = images[: max(1, round(fraction * len(images)))]
+    return np.flatnonzero(np.isin(image_rows, chosen))
+
+
+class ShardSampler(DistributedSampler):
+    """The examples of one process, in an order that depends on seed and epoch alone.
+
+    Shuffled, as in training, all processes get the same number: the first examples of the epoch
+    fill up the last ones. In dataset order, as in evaluation, every example belongs to exactly
+    one process. Being a `DistributedSampler`, it is not replaced by Lightning, whose own one
+    repeats examples in evaluation.
+
+    Args:
+        size: number of examples.
+        shuffle: a new order each epoch (`set_epoch`), else dataset order.
+        seed: of the orders.
+        rank: this process, in 0..world_size-1.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__(range(size), world_size, rank, shuffle, seed)
+        self._skip = 0
+
+    def skip_once(self, count: int) -> None:
+        """Leave out the first `count` examples of this process the next time."""
+        self._skip = count
+
+    def __iter__(self) -> Iterator[int]:
+        order = self._order()[self.rank :: self.num_replicas]
+        skip, self._skip = self._skip, 0
+        return iter(order[skip:].tolist())
+
+    def __len__(self) -> int:
+        size = len(self.dataset)
+        surplus = size % self.num_replicas
+        return size // self.num_replicas + (surplus > 0 if self.shuffle else self.rank < surplus)
+
+    def _order(self) -> np.ndarray:
+        size = len(self.dataset)
+        if not self.shuffle:
+            return np.arange(size)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(size)
+        return np.resize(order, len(self) * self.num_replicas)
+
+
+class VQALoader(DataLoader):
+    """A `DataLoader` over a `ShardSampler` whose place in the epoch can be saved and restored.
+
+    A mistake found in a worker process is raised as the same one-line `UserError` as without.
+    """
+
+    _batches_done = 0
+    _batches_to_skip = 0
+
+    def __iter__(self) -> Iterator[VQABatch]:  # type: ignore[override]
+        # A generator starts at the first batch: by then Lightning has set the sampler's epoch.
+        self._batches_done, self._batches_to_skip = self._batches_to_skip, 0
+        if self._batches_done:
+            self.sampler.skip_once(self._batches_done * self.batch_size)
+        try:
+            for batch in super().__iter__():
+                self._batches_done += 1
+                yield batch
+        except UserError as error:
+            raise UserError(_innermost(error)) from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, and batches given out in it."""
+        return {"epoch": self.sampler.epoch, "batches": self._batches_done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the batches that `state` counts, or with the epoch that follows them."""
+        finished = state["batches"] >= len(self)
+        self.sampler.set_epoch(state["epoch"] + finished)
+        self._batches_to_skip = 0 if finished else state["batches"]
+
+
+def make_loader(
+    dataset: VQADataset, sampler: ShardSampler, batch_size: int, num_workers: int
+) -> VQALoader:
+    """A loader that asks the dataset once per batch and drops nothing."""
+    return VQALoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        collate_fn=_keep,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        # Its own generator: making an iterator must not move the random numbers of the model.
+        generator=torch.Generator().manual_seed(sampler.seed),
+    )
+
+
+def _keep(batch: VQABatch) -> VQABatch:
+    """The collate function: the dataset has made the batch already."""
+    return batch
+
+
+def _innermost(error: UserError) -> str:
+    """The message proper: PyTorch puts the traceback of a worker process before it."""
+    return str(error).rstrip().rpartition(f"{UserError.__name__}: ")[2]

@@ -1,0 +1,148 @@
+"""Flat arrays in one HDF5 file: written as a stream, renamed when whole, read by memory map."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import h5py
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .cache import unfinished
+
+#: Elements copied at a time when the columns are put together.
+_BLOCK = 1 << 22
+#: Bytes to which each array is aligned in the file, so that its view is an aligned one.
+_ALIGNMENT = 64
+
+
+class ArrayWriter:
+    """Append to named columns in bounded memory; `path` appears only if the block ends well.
+
+    HDF5 grows only chunked datasets, which cannot be memory-mapped: so each column is spooled into
+    a plain file, and all are copied into contiguous datasets at the end.
+
+        with ArrayWriter(path, {"answers": np.int32}) as writer:
+            writer.append("answers", [3, 1, 4])
+            writer.attributes["format"] = 1
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, DTypeLike]) -> None:
+        self.path = path
+        self.attributes: dict[str, str | int] = {}
+        self.dtypes = {name: np.dtype(dtype) for name, dtype in columns.items()}
+        self._folder = unfinished(path)
+        self._spools: dict[str, BinaryIO] = {}
+        self._ends: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        for name in self.dtypes:
+            self._spools[name] = (self._folder / name).open("w+b")
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        try:
+            if exc_type is None:
+                whole = self._folder / "whole.h5"
+                self._put_together(whole)
+                os.replace(whole, self.path)
+        finally:
+            for spool in self._spools.values():
+                spool.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def append(self, name: str, values: Sequence[int] | NDArray) -> None:
+        """Append `values` (n,) to column `name`."""
+        self._spools[name].write(np.ascontiguousarray(values, self.dtypes[name]).tobytes())
+
+    def append_ragged(self, name: str, pieces: Sequence[Sequence[int] | NDArray]) -> None:
+        """Append one row per piece: values go to `name`, row ends to `<name>_offsets`."""
+        end = self._ends.get(name)
+        if end is None:
+            self.append(f"{name}_offsets", [0])
+            end = 0
+        ends = end + np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        self.append(f"{name}_offsets", ends)
+        self._ends[name] = int(ends[-1]) if len(ends) else end
+        if len(pieces):
+            self.append(name, np.concatenate(pieces))
+
+    def append_texts(self, name: str, texts: Sequence[str]) -> None:
+        """Append one UTF-8 row per text to the ragged column `name`."""
+        self.append_ragged(name, [np.frombuffer(text.encode(), np.uint8) for text in texts])
+
+    def _put_together(self, path: Path) -> None:
+        alignment = {"alignment_threshold": 1, "alignment_interval": _ALIGNMENT}
+        with h5py.File(path, "w", **alignment) as file:
+            file.attrs.update(self.attributes)
+            for name, spool in self._spools.items():
+                dtype = self.dtypes[name]
+                count = spool.tell() // dtype.itemsize
+                spool.seek(0)
+                dataset = file.create_dataset(name, (count,), dtype)
+                for start in range(0, count, _BLOCK):
+                    block = spool.read(_BLOCK * dtype.itemsize)
+                    dataset[start : start + _BLOCK] = np.frombuffer(block, dtype)
+
+
+def map_arrays(path: Path) -> tuple[dict[str, str | int], dict[str, NDArray]]:
+    """Attributes, and read-only memory-mapped arrays by name, of a file of `ArrayWriter`.
+
+    The system shares the mapped pages between all processes that read the file.
+
+    Raises:
+        OSError: not HDF5, truncated, or with datasets that are not contiguous.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = {
+                name: value if isinstance(value, str) else int(value)
+                for name, value in file.attrs.items()
+            }
+            layout = {
+                name: (dataset.id.get_offset(), dataset.shape[0], dataset.dtype)
+                for name, dataset in file.items()
+            }
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise OSError(f"not a packed file: {error}") from error  # damaged, or something else
+    raw = np.asarray(np.memmap(path, np.uint8, "r"))
+    arrays = {}
+    for name, (offset, count, dtype) in layout.items():
+        size = count * dtype.itemsize
+        if size and (offset is None or offset + size > len(raw)):
+            raise OSError(f"dataset {name!r} is not one whole block")
+        arrays[name] = raw[offset : offset + size].view(dtype) if size else np.empty(0, dtype)
+    return attributes, arrays
+
+
+def read_text(blob: NDArray[np.uint8], offsets: NDArray[np.int64], row: int) -> str:
+    """One row of a column written by `append_texts`."""
+    return blob[offsets[row] : offsets[row + 1]].tobytes().decode()
+
+
+def gather_ragged(
+    values: NDArray, offsets: NDArray[np.int64], rows: NDArray[np.int64], dtype: DTypeLike
+) -> tuple[NDArray, NDArray[np.int64]]:
+    """Rows of a ragged array, padded with zeros to the longest of them.
+
+    Args:
+        values: (total, ...) values of all rows, one row after the other.
+        offsets: (n + 1,) where each row starts in `values`, and the end.
+        rows: (R,) rows wanted, in any order.
+        dtype: of the result.
+
+    Returns:
+        Padded values (R, longest, ...) and lengths (R,).
+    """
+    starts = offsets[rows]
+    lengths = offsets[rows + 1] - starts
+    longest = int(lengths.max(initial=0))
+    columns = np.arange(longest)
+    real = columns < lengths[:, None]
+    padded = np.zeros((len(rows), longest, *values.shape[1:]), dtype)
+    padded[real] = values[(starts[:, None] + columns)[real]]
+    return padded, lengths

@@ -1,0 +1,149 @@
+"""The vocabulary and the packed questions of a dataset, in one folder, made when stale."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from dact.errors import UserError
+
+from .cache import source_stamp
+from .question_writer import write_packed
+from .questions import PackedQuestions, Question
+from .vocabulary import Vocabulary, VocabularyBuilder
+
+
+class QuestionSource(Protocol):
+    """A dataset's own question files."""
+
+    type_names: tuple[str, ...]
+    """Names of the question types."""
+    lowercase: bool
+    """Whether questions are lower-cased before they are cut into words."""
+    integer_ids: bool
+    """Whether question ids are integers."""
+
+    def check_questions(self, split: str) -> None:
+        """Raise a UserError that helps if questions of `split` are missing."""
+        ...
+
+    def question_files(self, split: str) -> Sequence[Path]:
+        """All files that `read_questions` reads."""
+        ...
+
+    def read_questions(self, split: str) -> Iterator[Question]:
+        """The questions of `split` in dataset order."""
+        ...
+
+
+class QuestionCache:
+    """One packed file per split, and `vocabulary.json`, made from the training questions.
+
+    Args:
+        folder: where the files are; it exists when `prepare` is called.
+        source: the questions.
+        train_split: the split that words and answers come from, always all of it.
+        vocabulary: encode with it instead. Its files lie beside the others under its fingerprint,
+            unless it is the training vocabulary itself.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        source: QuestionSource,
+        train_split: str,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
+        self.folder = folder
+        self.source = source
+        self.train_split = train_split
+        self._given = vocabulary
+        self._vocabulary = vocabulary
+
+    def prepare(self, splits: Iterable[str]) -> None:
+        """Write what `splits` lack. Call it under a lock of the folder."""
+        vocabulary = self._given or self._prepare_training_vocabulary()
+        self._vocabulary = vocabulary
+        for split in splits:
+            path = self._path(split)
+            if not PackedQuestions.is_current(path, self._stamp(split), vocabulary.fingerprint):
+                self._pack(split, path, vocabulary)
+
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that all splits are encoded with.
+
+        Raises:
+            RuntimeError: it is still to be made.
+        """
+        if self._vocabulary is None:
+            self._vocabulary = self._load_vocabulary()
+        if self._vocabulary is None:
+            raise RuntimeError(f"{self.folder} has no vocabulary: call prepare_data first")
+        return self._vocabulary
+
+    def open(self, split: str) -> PackedQuestions:
+        """Packed questions of a split that was prepared.
+
+        Raises:
+            RuntimeError: it was not, or its source has changed since.
+        """
+        path = self._path(split)
+        fingerprint = self.vocabulary().fingerprint
+        if not PackedQuestions.is_current(path, self._stamp(split), fingerprint):
+            raise RuntimeError(f"questions of {split} are not prepared: call prepare_data first")
+        return PackedQuestions(path)
+
+    @property
+    def _vocabulary_path(self) -> Path:
+        return self.folder / "vocabulary.json"
+
+    def _prepare_training_vocabulary(self) -> Vocabulary:
+        """Number words and answers, and pack the training questions, in one pass over them."""
+        split = self.train_split
+        self.source.check_questions(split)
+        packed = self.folder / f"questions_{split}.h5"
+        vocabulary = self._load_vocabulary()
+        if vocabulary and PackedQuestions.is_current(
+            packed, self._stamp(split), vocabulary.fingerprint
+        ):
+            return vocabulary
+        builder = VocabularyBuilder(self.source.lowercase)
+        self._pack(split, packed, builder)
+        vocabulary = builder.finish()
+        if not vocabulary.num_answers:
+            raise UserError(f"{self._where(split)}: nothing to learn from, it has no answers")
+        vocabulary.save(self._vocabulary_path)
+        return vocabulary
+
+    def _load_vocabulary(self) -> Vocabulary | None:
+        """The stored vocabulary, None if it is not there or damaged."""
+        try:
+            return Vocabulary.load(self._vocabulary_path)
+        except UserError:
+            return None
+
+    def _path(self, split: str) -> Path:
+        if self._given:
+            trained = self._load_vocabulary()
+            if trained is None or trained.fingerprint != self._given.fingerprint:
+                return self.folder / f"questions_{split}_{self._given.fingerprint}.h5"
+        return self.folder / f"questions_{split}.h5"
+
+    def _pack(self, split: str, path: Path, encoder: Vocabulary | VocabularyBuilder) -> None:
+        write_packed(
+            path,
+            self.source.read_questions(split),
+            encoder,
+            source=self._stamp(split),
+            type_names=self.source.type_names,
+            integer_ids=self.source.integer_ids,
+            where=self._where(split),
+        )
+
+    def _stamp(self, split: str) -> str:
+        source = self.source
+        settings = (source.lowercase, source.type_names, source.integer_ids)
+        return source_stamp(source.question_files(split), *settings)
+
+    def _where(self, split: str) -> str:
+        files = self.source.question_files(split)
+        return str(files[0]) if len(files) == 1 else f"{files[0].parent} ({len(files)} files)"

@@ -1,0 +1,110 @@
+"""Encodes the questions of a split and packs them into one file."""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from dact.errors import UserError
+
+from .packed_file import ArrayWriter
+from .questions import COLUMNS, FORMAT, Question
+from .vocabulary import tokenize
+
+#: Questions written at a time.
+_BLOCK = 8192
+
+
+class Encoder(Protocol):
+    """A `Vocabulary`, or the `VocabularyBuilder` that becomes one."""
+
+    lowercase: bool
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    def encode(self, tokens: Iterable[str]) -> list[int]: ...  # noqa: D102
+
+    def answer_id(self, text: str) -> int: ...  # noqa: D102
+
+
+def write_packed(
+    path: Path,
+    questions: Iterable[Question],
+    encoder: Encoder,
+    *,
+    source: str,
+    type_names: Sequence[str],
+    integer_ids: bool,
+    where: str,
+) -> None:
+    """Encode `questions` and write them to `path`, in bounded memory and seen only when whole.
+
+    Args:
+        path: file to write or replace.
+        questions: in dataset order.
+        encoder: gives the ids of words and answers.
+        source: stamp of all that the questions were read from.
+        type_names: names of the question types.
+        integer_ids: whether records give the question ids as integers.
+        where: the questions' file, for messages.
+
+    Raises:
+        UserError: no question, a question without words, or answers to some questions only.
+    """
+    with ArrayWriter(path, COLUMNS) as writer:
+        answer_table: dict[str, int] = {}
+        image_table: dict[str, int] = {}
+        count = answered = 0
+        for block in _blocks(questions):
+            _append_block(writer, block, encoder, answer_table, image_table, where)
+            count += len(block)
+            answered += sum(question.answer is not None for question in block)
+            if answered not in (0, count):
+                raise UserError(f"{where}: some of its questions have an answer and some have none")
+        if count == 0:
+            raise UserError(f"{where} has no questions")
+        writer.append_texts("answer_table", list(answer_table))
+        writer.append_texts("image_table", list(image_table))
+        writer.attributes.update(
+            format=FORMAT,
+            source=source,
+            vocabulary=encoder.fingerprint,
+            type_names=json.dumps(list(type_names)),
+            integer_ids=int(integer_ids),
+        )
+
+
+def _blocks(questions: Iterable[Question]) -> Iterator[list[Question]]:
+    iterator = iter(questions)
+    while block := list(itertools.islice(iterator, _BLOCK)):
+        yield block
+
+
+def _append_block(
+    writer: ArrayWriter,
+    block: list[Question],
+    encoder: Encoder,
+    answer_table: dict[str, int],
+    image_table: dict[str, int],
+    where: str,
+) -> None:
+    tokens = [encoder.encode(tokenize(question.text, encoder.lowercase)) for question in block]
+    if not all(tokens):
+        question_id = block[tokens.index([])].question_id
+        raise UserError(f"{where}: question {question_id} has no words")
+    ids, texts, answers, images, rows, types, families, lengths = zip(*block, strict=True)
+    writer.append_ragged("tokens", tokens)
+    writer.append_texts("ids", ids)
+    writer.append_texts("texts", texts)
+    writer.append("answers", [-1 if text is None else encoder.answer_id(text) for text in answers])
+    writer.append(
+        "answer_texts",
+        [-1 if t is None else answer_table.setdefault(t, len(answer_table)) for t in answers],
+    )
+    writer.append("images", [image_table.setdefault(name, len(image_table)) for name in images])
+    writer.append("image_rows", rows)
+    writer.append("question_types", types)
+    writer.append("families", families)
+    writer.append("program_lengths", lengths)

@@ -1,0 +1,121 @@
+"""CLEVR scenes as knowledge: one vector of attributes and coordinates per object."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dact.errors import UserError
+
+from .json_stream import field, stream_json
+from .packed_file import ArrayWriter, map_arrays
+
+#: Raised whenever the meaning of a column changes; files of another version are rebuilt.
+FORMAT = 1
+#: Attribute → values, in the order of their one-hot columns.
+ATTRIBUTES = {
+    "shape": ("cube", "sphere", "cylinder"),
+    "size": ("large", "small"),
+    "color": ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow"),
+    "material": ("rubber", "metal"),
+}
+#: Columns of an object: all attribute values, then its place to the right, to the front, and up.
+FEATURE_DIM = sum(map(len, ATTRIBUTES.values())) + 3
+#: Blender units per unit of a coordinate: objects lie within about 3 units on either axis, on a
+#: diagonal within 4.2, so coordinates lie in about -1.4..1.4.
+COORDINATE_UNIT = 3.0
+_COLUMN = {
+    (attribute, value): column
+    for column, (attribute, value) in enumerate(
+        (attribute, value) for attribute, values in ATTRIBUTES.items() for value in values
+    )
+}
+
+
+def pack_scene_states(
+    scenes: Path, path: Path, source: str = "", *, progress: bool = False
+) -> None:
+    """Write one row of objects per scene of a CLEVR scenes file, in order of `image_index`.
+
+    Args:
+        scenes: `CLEVR_{split}_scenes.json`.
+        path: file to write or replace, for `ObjectStates`.
+        source: stamp of `scenes`, for `is_current`.
+        progress: show a bar while a long file is read.
+
+    Raises:
+        UserError: naming the scene: an unknown attribute, a missing field, no objects, or an
+            `image_index` that is missing or occurs twice.
+    """
+    states: dict[int, NDArray[np.float32]] = {}
+    for position, scene in enumerate(stream_json(scenes, "scenes.item", progress)):
+        index = field(scene, "image_index", int, f"{scenes}: scene at position {position}")
+        if index in states:
+            raise UserError(f"{scenes}: image_index {index} occurs twice")
+        states[index] = scene_state(scene, f"{scenes}: scene {index}")
+    if not states:
+        raise UserError(f"{scenes} has no scenes")
+    missing = next((index for index in range(len(states)) if index not in states), None)
+    if missing is not None:
+        raise UserError(f"{scenes}: no scene has image_index {missing}, of {len(states)} scenes")
+    with ArrayWriter(path, {"objects": np.float32, "objects_offsets": np.int64}) as writer:
+        rows = [states[index] for index in range(len(states))]
+        offsets = np.cumsum([0, *map(len, rows)])
+        writer.append("objects", np.concatenate(rows))
+        writer.append("objects_offsets", offsets)
+        writer.attributes.update(format=FORMAT, source=source, feature_dim=FEATURE_DIM)
+
+
+def is_current(path: Path, source: str) -> bool:
+    """Whether `path` is a whole file of this version, packed from `source`."""
+    try:
+        attributes, arrays = map_arrays(path)
+    except OSError:
+        return False
+    return (attributes.get("format"), attributes.get("source")) == (FORMAT, source) and {
+        "objects",
+        "objects_offsets",
+    } <= arrays.keys()
+
+
+def scene_state(scene: dict[str, Any], where: str) -> NDArray[np.float32]:
+    """Objects (K, FEATURE_DIM) of one scene.
+
+    Columns: one-hot shape, size, colour and material in the order of `ATTRIBUTES`; then the
+    position along the scene's own "right" and "front" directions, by which CLEVR's questions go,
+    and the height of the centre, each divided by `COORDINATE_UNIT`.
+
+    Args:
+        scene: entry of a CLEVR scenes file.
+        where: file and scene, for messages.
+    """
+    objects = field(scene, "objects", list, where)
+    if not objects:
+        raise UserError(f"{where} has no objects")
+    directions = field(scene, "directions", dict, where)
+    axes = np.array(
+        [*(_vector(directions, name, where) for name in ("right", "front")), [0.0, 0.0, 1.0]]
+    )
+    state = np.zeros((len(objects), FEATURE_DIM), np.float32)
+    for row, entry in enumerate(objects):
+        label = f"{where}, object {row}"
+        for attribute in ATTRIBUTES:
+            value = field(entry, attribute, str, label)
+            if (attribute, value) not in _COLUMN:
+                raise UserError(f"{label}: unknown {attribute} '{value}'")
+            state[row, _COLUMN[attribute, value]] = 1
+        state[row, -3:] = axes @ _vector(entry, "3d_coords", label) / COORDINATE_UNIT
+    return state
+
+
+def _vector(entry: Any, name: str, where: str) -> NDArray[np.float64]:
+    """Three finite numbers."""
+    values = field(entry, name, list, where)
+    try:
+        vector = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        vector = np.empty(0)
+    if vector.shape != (3,) or not np.isfinite(vector).all():
+        raise UserError(f"{where}: field '{name}' is {values!r:.80}, not three numbers")
+    return vector

@@ -1,0 +1,173 @@
+"""The network under Lightning: loss, metrics, optimizer and schedule."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from dact.batch import VQABatch
+from dact.losses import answer_loss, total_loss
+from dact.metrics import AnswerMetrics, GroupMeans
+from dact.models.network import MACNetwork, VQAOutput
+
+
+class VQALitModule(pl.LightningModule):
+    """Trains and evaluates a network; knows neither Hydra nor any dataset.
+
+    Every training step seeds its own randomness from `seed`, the step and the process, so that a
+    resumed run draws the same dropout masks as one that was never stopped.
+
+    Args:
+        network: answers a `VQABatch`.
+        ponder_cost: τ ≥ 0, weight of the ponder cost in the loss.
+        type_names: names of the question types, by id.
+        learning_rate: of Adam.
+        gate_learning_rate: own rate of the memory gate or halting unit; None: the same.
+        schedule: plateau (halve when validation accuracy stalls), trapezoid (warm up, hold, decay
+            linearly to zero) or constant.
+        warmup: trapezoid: share of all steps.
+        decay: trapezoid: share of all steps.
+        seed: of the dropout masks.
+    """
+
+    def __init__(
+        self,
+        network: MACNetwork,
+        *,
+        ponder_cost: float,
+        type_names: Sequence[str],
+        learning_rate: float = 1e-4,
+        gate_learning_rate: float | None = None,
+        schedule: str = "plateau",
+        warmup: float = 0.05,
+        decay: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.ponder_cost = ponder_cost
+        self.learning_rate = learning_rate
+        self.gate_learning_rate = gate_learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.decay = decay
+        self.seed = seed
+        self.val_metrics = AnswerMetrics(type_names)
+        self.test_metrics = AnswerMetrics(type_names)
+        self.results: dict[str, GroupMeans] = {}
+        self.plateau: ReduceLROnPlateau | None = None
+
+    def forward(self, batch: VQABatch) -> VQAOutput:
+        """Answer a batch."""
+        return self.network(batch)
+
+    def on_train_batch_start(self, batch: VQABatch, batch_idx: int) -> None:
+        """Make the step's randomness a function of seed, step and process."""
+        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+
+    def training_step(self, batch: VQABatch, batch_idx: int) -> Tensor:
+        """Answer loss plus weighted ponder cost."""
+        output = self.network(batch)
+        nll = answer_loss(output.log_probs, batch.answers)
+        loss = total_loss(nll, output.ponder_cost, self.ponder_cost)
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            right = (output.log_probs.argmax(-1) == batch.answers).float().mean()
+            size = len(batch.answers)
+            self.log("train/loss", loss, batch_size=size)
+            self.log("train/accuracy", right, prog_bar=True, batch_size=size)
+            self.log("train/ponder_cost", output.ponder_cost.mean(), batch_size=size)
+        return loss
+
+    def validation_step(self, batch: VQABatch, batch_idx: int) -> None:
+        """Count a batch and log its losses, weighted by its size."""
+        self._evaluate(batch, self.val_metrics, "val")
+
+    def test_step(self, batch: VQABatch, batch_idx: int) -> None:
+        """As in validation."""
+        self._evaluate(batch, self.test_metrics, "test")
+
+    def predict_step(self, batch: VQABatch, batch_idx: int) -> tuple[Tensor, ...]:
+        """Positions in the split, answer ids, their probabilities and steps, (B,) each."""
+        output = self.network(batch)
+        best = output.log_probs.max(-1)
+        return batch.positions, best.indices, best.values.exp(), output.steps
+
+    def _evaluate(self, batch: VQABatch, metrics: AnswerMetrics, stage: str) -> None:
+        output = self.network(batch)
+        metrics.update(batch, output)
+        size = len(batch.answers)
+        nll = answer_loss(output.log_probs, batch.answers)
+        self.log(f"{stage}/nll", nll, batch_size=size, sync_dist=True)
+        cost = output.ponder_cost.mean()
+        self.log(f"{stage}/ponder_cost", cost, batch_size=size, sync_dist=True)
+
+    def _finish(self, metrics: AnswerMetrics, stage: str) -> None:
+        self.results = metrics.compute()
+        metrics.reset()
+        for name, means in self.results.items():
+            suffix = "" if name == "all" else f"/{name}"
+            overall = name == "all"
+            self.log(f"{stage}/accuracy{suffix}", means.accuracy, prog_bar=overall)
+            self.log(f"{stage}/steps{suffix}", means.steps, prog_bar=overall)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics; in a fit, let the plateau schedule see the accuracy.
+
+        The schedule is stepped here rather than by Lightning, which steps it after the epoch's
+        checkpoint is written and not at all when that checkpoint is resumed from.
+        """
+        self._finish(self.val_metrics, "val")
+        if self.plateau is not None and not self.trainer.sanity_checking:
+            self.plateau.step(self.results["all"].accuracy)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics."""
+        self._finish(self.test_metrics, "test")
+
+    def configure_optimizers(self) -> Any:
+        """Adam, with an own group for the gate if it has an own rate."""
+        gate = self.network.gate
+        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters())}]
+        if gate is not None and self.gate_learning_rate is not None:
+            own = set(gate.parameters())
+            groups = [
+                {"params": [p for p in self.network.parameters() if p not in own]},
+                {"params": list(gate.parameters()), "lr": self.gate_learning_rate},
+            ]
+        on_cpu = self.device.type == "cpu"
+        optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=on_cpu or None)
+        if self.schedule == "plateau":
+            self.plateau = ReduceLROnPlateau(
+                optimizer, mode="max", factor=0.5, patience=0, threshold=1e-3
+            )
+        if self.schedule != "trapezoid":
+            return optimizer
+        scheduler = LambdaLR(optimizer, self._trapezoid)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _trapezoid(self, step: int) -> float:
+        total = self.trainer.estimated_stepping_batches
+        rising = (step + 1) / max(self.warmup * total, 1)
+        falling = (total - step) / max(self.decay * total, 1)
+        return max(0.0, min(1.0, rising, falling))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the plateau schedule."""
+        if self.plateau is not None:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the plateau schedule once the optimizer is there."""
+        self._plateau_state = checkpoint.get("plateau")
+
+    def on_train_start(self) -> None:
+        """Restore the plateau schedule of a resumed run."""
+        state = getattr(self, "_plateau_state", None)
+        if self.plateau is not None and state is not None:
+            self.plateau.load_state_dict(state)

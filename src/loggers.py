@@ -1,0 +1,66 @@
+"""A CSV logger that survives being stopped."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+
+
+class _ContinuedWriter(ExperimentWriter):
+    """Keeps an existing metrics.csv up to the first step that is logged again."""
+
+    def _check_log_dir_exists(self) -> None:
+        self._continued = False
+
+    def save(self) -> None:
+        if self.metrics and not self._continued:
+            self._continued = True
+            self._drop_rows_from(min(row["step"] for row in self.metrics))
+        super().save()
+
+    def _drop_rows_from(self, step: int) -> None:
+        path = Path(self.metrics_file_path)
+        if not path.exists():
+            return
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if int(row["step"]) < step]
+            self.metrics_keys = list(reader.fieldnames or [])
+        self._rewrite(path, rows)
+
+    def _rewrite(self, path: Path, rows: list[dict[str, str]]) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class ContinuedCSVLogger(CSVLogger):
+    """Lightning's CSV logger, writing `metrics.csv` into the run folder itself.
+
+    Lightning's own deletes the file of the run that is resumed; here the file goes on, without the
+    rows that the resumed run logs anew.
+
+    Args:
+        save_dir: the run folder.
+        flush_logs_every_n_steps: rows are on disk at the latest after so many steps.
+    """
+
+    def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 1) -> None:
+        super().__init__(
+            save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps
+        )
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The writer."""
+        if self._experiment is None:
+            self._experiment = _ContinuedWriter(self.log_dir)
+        return self._experiment
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Nothing: Hydra has written the configuration into the run folder already."""

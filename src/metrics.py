@@ -1,0 +1,64 @@
+"""Accuracy and steps over every question, never a mean of batch means."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torchmetrics import Metric
+
+from dact.batch import VQABatch
+from dact.models.network import VQAOutput
+
+#: Longer programs share a group; CLEVR's longest has 24 nodes.
+MAX_PROGRAM_LENGTH = 40
+
+
+class GroupMeans(NamedTuple):
+    """Means of one group of questions."""
+
+    accuracy: float
+    """In 0..1; questions without a known answer count as wrong."""
+    steps: float
+    """Mean number of steps, in 1..N."""
+    questions: int
+    """How many questions the means are over."""
+
+
+class AnswerMetrics(Metric):
+    """Accuracy and mean steps: overall, by question type and by program length.
+
+    Sums are kept, so the result does not depend on batches or processes.
+
+    Args:
+        type_names: name of every question type, by id.
+    """
+
+    full_state_update = False
+
+    def __init__(self, type_names: Sequence[str]) -> None:
+        super().__init__()
+        self.type_names = list(type_names)
+        for group, size in (("types", len(self.type_names)), ("lengths", MAX_PROGRAM_LENGTH + 1)):
+            sums = torch.zeros(size, 3, dtype=torch.float64)
+            self.add_state(group, sums, dist_reduce_fx="sum")
+
+    def update(self, batch: VQABatch, output: VQAOutput) -> None:
+        """Count one batch."""
+        right = output.log_probs.argmax(-1) == batch.answers
+        values = torch.stack([right, output.steps, torch.ones_like(output.steps)], 1)
+        values = values.to(self.types.dtype)
+        self.types.index_add_(0, batch.question_types, values)
+        known = batch.program_lengths >= 0
+        lengths = batch.program_lengths[known].clamp(max=MAX_PROGRAM_LENGTH)
+        self.lengths.index_add_(0, lengths, values[known])
+
+    def compute(self) -> dict[str, GroupMeans]:
+        """Means of each group with questions: `all`, the types, and `length_07` and so on."""
+        rows = {"all": self.types.sum(0)}
+        rows |= dict(zip(self.type_names, self.types, strict=True))
+        rows |= {f"length_{length:02d}": row for length, row in enumerate(self.lengths)}
+        return {
+            name: GroupMeans((right / count).item(), (steps / count).item(), int(count))
+            for name, (right, steps, count) in rows.items()
+            if count > 0
+        }

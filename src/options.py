@@ -1,0 +1,81 @@
+"""Plain options of networks and ponder costs: the builders' arguments and the configuration schema.
+
+Imports nothing, so that configurations can be checked without loading PyTorch.
+"""
+
+from dataclasses import dataclass, field
+
+#: Networks that decide how many steps to take.
+ADAPTIVE_NETWORKS = ("act", "dact")
+#: Every network, by name.
+NETWORKS = ("mac", "mac_gate", *ADAPTIVE_NETWORKS)
+PENALTIES = ("unit", "linear", "exp")
+BOUNDS = ("exact", "paper")
+GATE_INPUTS = ("control", "memory", "question")
+CONTROL_INITS = ("question", "learned")
+
+
+@dataclass
+class GateOptions:
+    """The memory gate or halting unit."""
+
+    inputs: list[str] = field(default_factory=lambda: ["control"])
+    """Any of control, memory (before gating) and question."""
+    hidden_dims: list[int] = field(default_factory=list)
+    """Sizes of its hidden layers."""
+    bias: float = 0.0
+    """Added to its logit: 1 for a memory gate, 0 for halting."""
+    dropout: float = 0.0
+    """Rate before each of its layers."""
+
+
+@dataclass
+class DropoutOptions:
+    """Dropout rates, in 0..1."""
+
+    stem: float = 0.18
+    question: float = 0.08
+    memory: float = 0.15
+    read: float = 0.15
+    output: float = 0.15
+    variational_memory: bool = True
+    """One memory mask for all steps of an example instead of a fresh one each."""
+
+
+@dataclass
+class NetworkOptions:
+    """Everything about a network but the data's own sizes."""
+
+    name: str = "dact"
+    """mac, mac_gate, act or dact."""
+    dim: int = 512
+    """D, even."""
+    max_steps: int = 12
+    """N."""
+    embedding_dim: int = 300
+    stem_kernel: int = 3
+    """Odd; for grids only, objects always have 1."""
+    self_attention: bool = False
+    """Whether the write unit attends to earlier steps."""
+    control_init: str = "question"
+    """c_0 is the question vector or a learned one."""
+    gate: GateOptions = field(default_factory=GateOptions)
+    dropout: DropoutOptions = field(default_factory=DropoutOptions)
+    halting_bound: str | None = "exact"
+    """exact, paper, or None to run all steps in evaluation; DACT only."""
+    epsilon: float = 0.01
+    """ε of ACT."""
+
+
+@dataclass
+class PonderOptions:
+    """The price of thinking."""
+
+    cost: float = 5e-3
+    """τ ≥ 0, the weight of the ponder cost in the loss."""
+    penalty: str = "unit"
+    """unit, linear or exp."""
+    phase: float | None = None
+    """Steps after which a linear or exp penalty sets in; None: 5 and 7."""
+    min_penalty: float | None = None
+    """Constant part of the ponder cost; None: DACT 1, ACT 0."""

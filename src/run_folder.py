@@ -1,0 +1,118 @@
+"""Where a run lives: one folder each, found again by its configuration.
+
+`logs/<mode>/<data>-<model>-<ponder>-s<seed>`, then `-2`, `-3`, … while a run is in it.
+"""
+
+import functools
+import re
+from pathlib import Path
+
+from dact.command_line import cost_name
+from dact.errors import UserError
+from dact.options import ADAPTIVE_NETWORKS
+
+#: Inside a run folder.
+CHECKPOINTS = "checkpoints"
+LAST = "last.ckpt"
+
+
+def run_name(data: str, model: str, cost: float, seed: int) -> str:
+    """Name of a configuration, of letters, digits, '.', '+', '_' and '-' alone.
+
+    >>> run_name("clevr_mini", "dact", 0.005, 0), run_name("gqa", "mac", 0.005, 1)
+    ('clevr_mini-dact-5e-3-s0', 'gqa-mac-0-s1')
+    """
+    ponder = cost_name(cost) if model in ADAPTIVE_NETWORKS else "0"
+    return f"{data}-{model}-{ponder}-s{seed}"
+
+
+def folders_of(mode: str, name: str) -> list[Path]:
+    """Existing folders of a configuration, oldest first."""
+    pattern = re.compile(re.escape(name) + r"(?:-(\d+))?")
+    numbered = [
+        (int(match[1] or 1), folder)
+        for folder in Path("logs", mode).glob(f"{name}*")
+        if (match := pattern.fullmatch(folder.name)) and folder.is_dir()
+    ]
+    return [folder for _, folder in sorted(numbered)]
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Checkpoints of a run folder, the newest first (by training step, not by file time)."""
+
+    def step(path: Path) -> int:
+        match = re.search(r"step(\d+)", path.resolve().name)
+        return int(match[1]) if match else -1
+
+    paths = (folder / CHECKPOINTS).glob("*.ckpt")
+    return sorted((path for path in paths if path.exists()), key=step, reverse=True)
+
+
+def newest_with_checkpoint(name: str) -> Path | None:
+    """The newest training folder of a configuration that holds a checkpoint."""
+    folders = [folder for folder in folders_of("fit", name) if checkpoints_in(folder)]
+    return folders[-1] if folders else None
+
+
+@functools.cache
+def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
+    """Take a folder for this run: the one to be resumed, or a new one.
+
+    The same answer is given again in the same process, since Hydra asks more than once.
+
+    Args:
+        mode: fit, validate, test or predict.
+        name: from `run_name`.
+        ckpt_path: `last` or a checkpoint in a folder of this configuration continues there.
+    """
+    if mode == "fit" and ckpt_path:
+        folder = _folder_to_resume(name, ckpt_path)
+        if folder is not None:
+            return str(folder)
+    number = 1
+    while True:
+        folder = Path("logs", mode, name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder.parent}: {error.strerror}; "
+                "give another place with hydra.run.dir=PATH"
+            ) from error
+        return str(folder)
+
+
+def _folder_to_resume(name: str, ckpt_path: str) -> Path | None:
+    if ckpt_path == "last":
+        return newest_with_checkpoint(name)
+    folder = Path(ckpt_path).absolute().parent
+    same = [known.absolute() for known in folders_of("fit", name)]
+    return folder.parent if folder.name == CHECKPOINTS and folder.parent in same else None
+
+
+def resolve_checkpoint(ckpt_path: str, folder: Path, name: str) -> Path:
+    """The file that `ckpt_path` means.
+
+    Args:
+        ckpt_path: a file, or `last`.
+        folder: run folder, searched first for `last`.
+        name: configuration, whose newest training folder is searched next.
+
+    Raises:
+        UserError: there is none.
+    """
+    if ckpt_path != "last":
+        path = Path(ckpt_path).expanduser()
+        if not path.is_file():
+            raise UserError(f"ckpt_path={ckpt_path} does not exist or is not a file")
+        return path
+    for place in (folder, newest_with_checkpoint(name)):
+        if place is not None and (found := checkpoints_in(place)):
+            return found[0]
+    raise UserError(
+        f"ckpt_path=last finds no checkpoint in {folder} nor in logs/fit/{name}: "
+        "train first, or give a file"
+    )

@@ -1,0 +1,153 @@
+"""Types of the configuration; the values are in `conf/`.
+
+Plain dataclasses, so that configurations can be checked without loading PyTorch.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from dact.options import DropoutOptions, NetworkOptions, PonderOptions
+
+MODES = ("fit", "validate", "test", "predict")
+SCHEDULES = ("plateau", "trapezoid", "constant")
+
+
+@dataclass
+class FitRecipe:
+    """How long and how fast one kind of network is trained."""
+
+    epochs: int = MISSING
+    learning_rate: float = MISSING
+    schedule: str = MISSING
+    """plateau: halved when validation accuracy stalls; trapezoid: warm-up, hold, decay."""
+
+
+@dataclass
+class ImpliedNetwork:
+    """Sizes of network that a dataset implies; `model` takes them by interpolation."""
+
+    dim: int = MISSING
+    max_steps: int = MISSING
+    embedding_dim: int = MISSING
+    stem_kernel: int = MISSING
+    dropout: DropoutOptions = field(default_factory=DropoutOptions)
+
+
+@dataclass
+class DataConfig:
+    """One dataset: where it is, how it is served, and the defaults it implies."""
+
+    name: str = MISSING
+    root: str = MISSING
+    cache_dir: str | None = None
+    """Preprocessed files; null: `<root>/.dact`."""
+    features: str = MISSING
+    """CLEVR family: state or grid."""
+    split: str | None = None
+    """For validate, test and predict; null: the mode's own."""
+    fraction: float = 1.0
+    """Share of the training images, in (0, 1]."""
+    batch_size: int = 64
+    eval_batch_size: int = 256
+    num_workers: int = 0
+    generate: dict[str, Any] | None = None
+    """Sizes and seed of a dataset that is made on first use; null for one that is not."""
+    network: ImpliedNetwork = field(default_factory=ImpliedNetwork)
+    mac: FitRecipe = field(default_factory=FitRecipe)
+    """Recipe of a plain MAC from scratch."""
+    adaptive: FitRecipe = field(default_factory=FitRecipe)
+    """Recipe of a gated or adaptive network that starts from a trained MAC."""
+
+
+@dataclass
+class ModelConfig(NetworkOptions):
+    """The network and the recipe that it is trained by."""
+
+    recipe: FitRecipe = field(default_factory=FitRecipe)
+
+
+@dataclass
+class OptimizerConfig:
+    """Adam, its schedule and the weight average."""
+
+    learning_rate: float = MISSING
+    gate_learning_rate: float | None = None
+    """Own rate of the memory gate or halting unit; null: the same."""
+    schedule: str = MISSING
+    warmup: float = 0.05
+    """trapezoid: share of all steps with a rising rate."""
+    decay: float = 0.5
+    """trapezoid: share of all steps, at the end, with a falling rate."""
+    ema_decay: float = 0.999
+    """Decay of the weight average per optimizer step."""
+
+
+@dataclass
+class TrainerConfig:
+    """Every argument of Lightning's Trainer but those that run.py builds: logger and callbacks."""
+
+    accelerator: Any = "auto"
+    strategy: Any = "auto"
+    devices: Any = "auto"
+    num_nodes: int = 1
+    precision: Any = None
+    fast_dev_run: Any = False
+    max_epochs: int | None = None
+    min_epochs: int | None = None
+    max_steps: int = -1
+    min_steps: int | None = None
+    max_time: Any = None
+    limit_train_batches: Any = None
+    limit_val_batches: Any = None
+    limit_test_batches: Any = None
+    limit_predict_batches: Any = None
+    overfit_batches: Any = 0.0
+    val_check_interval: Any = None
+    check_val_every_n_epoch: int | None = 1
+    num_sanity_val_steps: int | None = None
+    log_every_n_steps: int | None = None
+    enable_checkpointing: bool | None = None
+    enable_progress_bar: bool | None = None
+    enable_model_summary: bool | None = None
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+    deterministic: Any = None
+    benchmark: bool | None = None
+    inference_mode: bool = True
+    use_distributed_sampler: bool = True
+    profiler: Any = None
+    detect_anomaly: bool = False
+    barebones: bool = False
+    plugins: Any = None
+    sync_batchnorm: bool = False
+    reload_dataloaders_every_n_epochs: int = 0
+    default_root_dir: str | None = None
+    enable_autolog_hparams: bool = True
+    model_registry: str | None = None
+
+
+@dataclass
+class Config:
+    """The whole configuration; `conf/config.yaml` is its table of contents."""
+
+    mode: str = "fit"
+    seed: int = 0
+    ckpt_path: str | None = None
+    """A checkpoint, or `last`: to resume from (fit) or to evaluate."""
+    warm_start: str = "auto"
+    """auto, none, or a checkpoint: the trained MAC that gated and adaptive networks start from."""
+    checkpoint_every: int | None = None
+    """Training steps between checkpoints, besides one per epoch; null: none besides."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay; -1: all."""
+    predictions: str | None = None
+    """Where mode=predict writes; null: predictions.jsonl in the run folder."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    ponder: PonderOptions = field(default_factory=PonderOptions)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: dict[str, Any] | None = None

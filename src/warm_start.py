@@ -1,0 +1,80 @@
+"""Gated and adaptive networks start from the averaged weights of a trained plain MAC.
+
+Every finished plain-MAC fit is offered to a cache beside the data; the better one stays.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+
+from dact import checkpoint as checkpoints
+from dact.errors import UserError
+from dact.metrics import GroupMeans
+from dact.models.network import MACNetwork
+from dact.options import NetworkOptions
+
+FILE = "mac.ckpt"
+
+
+class StartingPoint(NamedTuple):
+    """A trained MAC."""
+
+    path: Path
+    results: dict[str, GroupMeans]
+    """Its validation results by group; empty if unknown."""
+
+
+def folder(cache_dir: Path, data_fingerprint: str, options: NetworkOptions) -> Path:
+    """Where the MAC for these data and this shape of network is kept.
+
+    The gate, halting and dropout do not matter: they are what may differ from the MAC.
+    """
+    shape = checkpoints.plain_options(options)
+    for name in ("name", "gate", "dropout", "halting_bound", "epsilon"):
+        del shape[name]
+    text = json.dumps([data_fingerprint, shape], sort_keys=True)
+    return cache_dir / "warm_start" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find(place: Path) -> StartingPoint | None:
+    """The cached MAC, or None."""
+    path = place / FILE
+    if not path.exists():
+        return None
+    return StartingPoint(path, checkpoints.results(checkpoints.load(path)))
+
+
+def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
+    """Cache a trained MAC unless a better one is there; returns whether it was kept."""
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / "lock"):
+        known = find(place)
+        new = checkpoints.results(checkpoint)["all"].accuracy
+        if known is not None and known.results["all"].accuracy >= new:
+            return False
+        checkpoints.save(place / FILE, checkpoint)
+        return True
+
+
+def load_into(network: MACNetwork, path: Path) -> StartingPoint:
+    """Start a network from a trained MAC; only its gate may be missing there.
+
+    Raises:
+        UserError: the MAC has another shape, or is a different kind of network.
+    """
+    checkpoint = checkpoints.load(path)
+    gate = network.gate
+    gate_names = set()
+    if gate is not None:
+        own = {id(parameter) for parameter in gate.parameters()}
+        gate_names = {name for name, p in network.named_parameters() if id(p) in own}
+    name = checkpoints.describe(checkpoint).config["model"]["name"]
+    if name != "mac":
+        raise UserError(f"warm_start={path} holds a {name}: start from a plain mac")
+    checkpoints.load_weights(
+        network, checkpoints.network_weights(checkpoint), source=str(path), may_lack=gate_names
+    )
+    return StartingPoint(path, checkpoints.results(checkpoint))
