@@ -25,7 +25,8 @@ from dact.callbacks import (
     checkpoint_callbacks,
     progress_bar,
 )
-from dact.datamodules import CLEVRDataModule, CLEVRMiniDataModule, Vocabulary, VQADataModule
+from dact.console import silence_libraries
+from dact.datamodules import Vocabulary, VQADataModule, build_datamodule
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.models import MACNetwork, build_network
@@ -39,7 +40,12 @@ def main(cfg: DictConfig) -> float | None:
     """One run. Returns the validation accuracy of a fit, for sweepers that optimise."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    return run(cfg, folder=folder, typed=list(hydra_config.overrides.task))
+    silence_libraries()
+    try:
+        return run(cfg, folder=folder, typed=list(hydra_config.overrides.task))
+    except UserError:
+        run_folder.remove_if_unused(folder)
+        raise
 
 
 def run(cfg: DictConfig, *, folder: Path, typed: Sequence[str] = ()) -> float | None:
@@ -61,7 +67,7 @@ def run(cfg: DictConfig, *, folder: Path, typed: Sequence[str] = ()) -> float | 
 
 def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float:
     """Train; start from a trained MAC or resume; leave checkpoints and a table of results."""
-    data = build_data(cfg)
+    data = build_datamodule(**config.data_options(cfg))
     data.prepare_data("fit")
     data.setup("fit")
     network = build_network(
@@ -170,7 +176,9 @@ def evaluate(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | Non
     saved = checkpoints.load(path)
     description = checkpoints.describe(saved)
     cfg = config.for_evaluation(cfg, description.config, typed)
-    data = build_data(cfg, Vocabulary.from_dict(description.vocabulary))
+    data = build_datamodule(
+        **config.data_options(cfg), vocabulary=Vocabulary.from_dict(description.vocabulary)
+    )
     data.prepare_data(cfg.mode)
     data.setup(cfg.mode)
     split = data.splits_of(cfg.mode)[-1]
@@ -207,25 +215,6 @@ def predict(
     Console().print(f"predictions are in {path}", soft_wrap=True, highlight=False)
 
 
-def build_data(cfg: DictConfig, vocabulary: Vocabulary | None = None) -> VQADataModule:
-    """The data module that `data` names."""
-    options = {
-        "features": cfg.data.features,
-        "cache_dir": cfg.data.cache_dir,
-        "batch_size": cfg.data.batch_size,
-        "eval_batch_size": cfg.data.eval_batch_size,
-        "num_workers": cfg.data.num_workers,
-        "fraction": cfg.data.fraction,
-        "seed": cfg.seed,
-        "split": cfg.data.split,
-        "vocabulary": vocabulary,
-    }
-    if cfg.data.generate is None:
-        return CLEVRDataModule(cfg.data.root, **options)
-    recipe = OmegaConf.to_container(cfg.data.generate, resolve=True)
-    return CLEVRMiniDataModule(cfg.data.root, recipe, **options)
-
-
 def build_module(cfg: DictConfig, network: MACNetwork, data: VQADataModule) -> VQALitModule:
     """The network with its loss, optimizer and metrics."""
     return VQALitModule(
@@ -251,10 +240,12 @@ def build_trainer(
         logger.log_hyperparams(config.plain(cfg))
     arguments = OmegaConf.to_container(cfg.trainer, resolve=True)
     arguments["default_root_dir"] = arguments["default_root_dir"] or str(folder)
+    bars = progress_bar(arguments.pop("enable_progress_bar"))
     return pl.Trainer(
         **arguments,
+        enable_progress_bar=bool(bars),
         logger=logger or False,
-        callbacks=[*callbacks, *progress_bar(cfg.trainer.enable_progress_bar)],
+        callbacks=[*callbacks, *bars],
     )
 
 

@@ -141,6 +141,14 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
 
 
+def data_options(cfg: DictConfig) -> dict[str, Any]:
+    """Arguments of `build_datamodule`."""
+    names = ("name", "root", "cache_dir", "features", "split", "fraction", "generate")
+    loading = ("batch_size", "eval_batch_size", "num_workers")
+    data = plain(cfg.data)
+    return {name: data[name] for name in (*names, *loading)} | {"seed": cfg.seed}
+
+
 def name_of(cfg: DictConfig) -> str:
     """What the run folder of this configuration is called."""
     return run_folder.run_name(cfg.data.name, cfg.model.name, cfg.ponder.cost, cfg.seed)

@@ -5,6 +5,7 @@
 
 import functools
 import re
+import shutil
 from pathlib import Path
 
 from dact.command_line import cost_name
@@ -83,6 +84,13 @@ def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
                 "give another place with hydra.run.dir=PATH"
             ) from error
         return str(folder)
+
+
+def remove_if_unused(folder: Path) -> None:
+    """Remove the folder of a run that failed before it left anything but its configuration."""
+    traces = {".hydra", ".lock"}
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= traces:
+        shutil.rmtree(folder)
 
 
 def _folder_to_resume(name: str, ckpt_path: str) -> Path | None:

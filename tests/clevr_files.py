@@ -1,14 +1,19 @@
 """Tiny folders in the layout of CLEVR v1.0, for tests of the data layer."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import torch
 
+from dact.batch import VQABatch
+from dact.datamodules import CLEVRDataModule
 from dact.datamodules.scene_states import ATTRIBUTES
 
+SPLITS = ("train", "val")
 #: Questions of one image: text, answer, last function of the program, nodes of the program.
 TEMPLATES = [
     ("How many things are there?", "2", "count", 2),
@@ -87,3 +92,18 @@ def write_clevr(root: Path, train: tuple[int, int] = (7, 5), val: tuple[int, int
         write_questions(root, split, make_questions(split, images, each))
         write_scenes(root, split, [make_scene(index, 1 + index % 4) for index in range(images)])
     return root
+
+
+def ready(root: Path, stage: str = "fit", **options: object) -> CLEVRDataModule:
+    module = CLEVRDataModule(root, progress=False, **options)
+    module.prepare_data(stage)
+    module.setup(stage)
+    return module
+
+
+def positions(batches: Iterable[VQABatch]) -> list[int]:
+    return torch.cat([batch.positions for batch in batches]).tolist()
+
+
+def same(one: VQABatch, other: VQABatch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

@@ -3,6 +3,7 @@
 from .base import VQADataModule
 from .clevr import CLEVRDataModule
 from .collate import VQADataset, collate
+from .factory import build_datamodule
 from .features import FeatureStore, GridFeatures, ObjectStates
 from .loaders import ShardSampler, VQALoader
 from .mini import CLEVRMiniDataModule
@@ -28,6 +29,7 @@ __all__ = [
     "VQALoader",
     "Vocabulary",
     "VocabularyBuilder",
+    "build_datamodule",
     "collate",
     "pack_scene_states",
     "read_reference_dictionary",

@@ -112,8 +112,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
     def prepare_features(self, split: str) -> None:
         """Write what `open_features` needs, if anything; called under the cache's lock."""
 
-    # Preprocessing and opening
-
     @property
     def cache_dir(self) -> Path:
         """Folder for all that is derived from the data; it exists."""
@@ -174,8 +172,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
             self._datasets[split] = VQADataset(questions, self.open_features(split), chosen)
         return self._datasets[split]
 
-    # What is known after setup
-
     @property
     def vocabulary(self) -> Vocabulary:
         """Words and answers that the questions are encoded with."""
@@ -212,8 +208,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """Ids and texts of questions by their position in the split (`VQABatch.positions`)."""
         questions = self.dataset(split).questions
         return [questions.record(int(position)) for position in positions]
-
-    # Loaders
 
     def train_dataloader(self) -> VQALoader:
         """Training examples in an order that depends on seed and epoch alone."""

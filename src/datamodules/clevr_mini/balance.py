@@ -55,9 +55,9 @@ class Balance:
         return [*coming, *(group for group in self.families if group not in coming)]
 
     def candidates(self, group: str) -> list[int]:
-        """The group's families, least asked first."""
-        noise = self.rng.random
-        return sorted(self.families[group], key=lambda index: self.asked[index] + noise())
+        """The group's families, the one asked least for its weight first."""
+        noise, asked = self.rng.random, self.asked
+        return sorted(self.families[group], key=lambda i: (asked[i] + noise()) / FAMILIES[i].weight)
 
     def answers(self, index: int) -> list[str]:
         """Answers wanted from a family, the one furthest below its share first."""

@@ -33,7 +33,8 @@ class Family(NamedTuple):
     `method`: how a question is found ("restricted", "equal", "compare", "union"); `task`: last
     function of the program; `asked`: attribute that is queried or compared; `restriction`: what
     cuts the set out of the scene (None, "relate", "same", "intersect"), by `shared` attribute
-    for "same"; `hops`: relations in each referent; `shares`: wanted share of each answer.
+    for "same"; `hops`: relations in each referent; `shares`: wanted share of each answer;
+    `weight`: how often it is asked relative to the others of its group.
     """
 
     group: str
@@ -45,6 +46,7 @@ class Family(NamedTuple):
     restriction: str | None = None
     shared: int | None = None
     hops: tuple[int, ...] = ()
+    weight: float = 1.0
 
     @property
     def depth(self) -> int:
@@ -63,25 +65,26 @@ _QUERY = {
         "What size is {the}?",
         "What is the size of {the}?",
         "How big is {the}?",
+        "{the} is what size?",
         "There is {a}; what size is it?",
     ),
     "color": (
         "What color is {the}?",
         "What is the color of {the}?",
+        "{the} is what color?",
         "There is {a}; what color is it?",
-        "There is {a}; what is its color?",
     ),
     "material": (
         "What is {the} made of?",
         "What material is {the} made of?",
-        "What is the material of {the}?",
+        "{the} is made of what material?",
         "There is {a}; what is it made of?",
     ),
     "shape": (
         "What shape is {the}?",
         "What is the shape of {the}?",
+        "{the} has what shape?",
         "There is {a}; what shape is it?",
-        "There is {a}; what is its shape?",
     ),
 }
 _COUNT = {
@@ -182,8 +185,11 @@ def _same(shared: int) -> list[Family]:
 
 
 def _equal(asked: int, hops: tuple[int, int]) -> Family:
-    task = f"equal_{ATTRIBUTES[asked]}"
-    return Family("equal_attribute", "equal", task, _EQUAL, _YES_NO, asked, hops=hops)
+    """Two objects compared by one attribute. Each relation halves the weight: they are long."""
+    task, weight = f"equal_{ATTRIBUTES[asked]}", 0.5 ** sum(hops)
+    return Family(
+        "equal_attribute", "equal", task, _EQUAL, _YES_NO, asked, hops=hops, weight=weight
+    )
 
 
 FAMILIES: tuple[Family, ...] = (

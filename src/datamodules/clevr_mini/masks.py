@@ -20,7 +20,6 @@ class SceneMasks:
         objects = scene["objects"]
         self.size = len(objects)
         self.full = (1 << self.size) - 1
-        self.objects = objects
         self.holders = [
             {
                 value: sum(1 << i for i, thing in enumerate(objects) if thing[attribute] == value)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dact.datamodules.clevr_mini.families import MIX
+from dact.datamodules.clevr_mini.families import FAMILIES, MIX
 from dact.errors import UserError
 
 IMAGES = {"train": 8000, "val": 1000}
@@ -44,7 +44,7 @@ def check_options(options: Options, workers: int) -> None:
     _check_range("max_hops", options.max_hops, 0, MAX_HOPS)
     _check_range("drawings", options.drawings, 0, 999_999)
     _check_range("workers", workers, 1, 1024)
-    _check_mix(options.mix)
+    _check_mix(options.mix, options.max_hops)
 
 
 def _check_range(name: str, value: int, least: int, most: int) -> None:
@@ -52,14 +52,17 @@ def _check_range(name: str, value: int, least: int, most: int) -> None:
         raise UserError(f"{name}={value!r}: give a whole number from {least} to {most}")
 
 
-def _check_mix(mix: Mapping[str, float]) -> None:
+def _check_mix(mix: Mapping[str, float], max_hops: int) -> None:
     for group, weight in mix.items():
         if group not in MIX:
             raise UserError(f"mix: unknown question group {group!r}; known: {', '.join(MIX)}")
-        if not (math.isfinite(weight) and weight >= 0):
-            raise UserError(f"mix: weight {weight} of {group}: give a number of at least 0")
+        if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
+            raise UserError(f"mix: weight {weight!r} of {group}: give a number of at least 0")
     if not any(mix.values()):
         raise UserError("mix: every weight is 0; give at least one group a weight")
+    used = [family for family in FAMILIES if mix.get(family.group)]
+    if all(family.depth > max_hops for family in used):
+        raise UserError(f"max_hops={max_hops} leaves out every group of the mix; allow more hops")
 
 
 def check_root(root: Path) -> None:

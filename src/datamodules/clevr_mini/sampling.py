@@ -65,7 +65,9 @@ def _restricted(view: SceneMasks, family: Family, answer: str, rng: random.Rando
     return None
 
 
-def _describe_count(view, family, answer, domain: Domain, avoid: int, rng) -> int | None:
+def _describe_count(
+    view: SceneMasks, family: Family, answer: str, domain: Domain, avoid: int, rng: random.Random
+) -> int | None:
     """A description that fits `answer` objects of the domain, and more without the relation."""
     wanted, inside = int(answer), domain.mask
     if wanted > inside.bit_count():
@@ -82,7 +84,9 @@ def _describe_count(view, family, answer, domain: Domain, avoid: int, rng) -> in
     return pick_short(rng, options, 2) if options else None
 
 
-def _describe_exist(view, family, answer, domain: Domain, avoid: int, rng) -> int | None:
+def _describe_exist(
+    view: SceneMasks, family: Family, answer: str, domain: Domain, avoid: int, rng: random.Random
+) -> int | None:
     """For "no" the description fits something outside, so that the relation decides."""
     inside = domain.mask
     if not domain.weaker and answer == "no":
@@ -100,7 +104,9 @@ def _describe_exist(view, family, answer, domain: Domain, avoid: int, rng) -> in
     return pick(rng, options) if options else None
 
 
-def _describe_query(view, family, answer, domain: Domain, avoid: int, rng) -> int | None:
+def _describe_query(
+    view: SceneMasks, family: Family, answer: str, domain: Domain, avoid: int, rng: random.Random
+) -> int | None:
     """A description of one object with the asked value, of several without the relation."""
     inside = domain.mask
     targets = inside & view.holders[family.asked][answer]

@@ -26,6 +26,7 @@ _RELATIONS = (
     ("behind",),
     ("in front of",),
 )
+_THAT_IS = 0.35  # how often "the ball that is behind …" is said instead of "the ball behind …"
 
 
 def noun(description: int, rng: random.Random) -> str:
@@ -46,7 +47,7 @@ def definite(referent: Referent, rng: random.Random) -> str:
     phrase = f"the {noun(referent.description, rng)}"
     if referent.anchor is None:
         return phrase
-    link = "that is " if rng.random() < 0.5 else ""
+    link = "that is " if rng.random() < _THAT_IS else ""
     return f"{phrase} {link}{_related(referent.anchor, referent.relation, rng)}"
 
 
@@ -80,7 +81,7 @@ def word_restricted(
     if where is not None:
         spot = place(where, rng)
         # A bare "ball behind the cube" reads well; the other two kinds need their verb.
-        link = "" if where.function == "relate" and rng.random() < 0.5 else "that is "
+        link = "" if where.function == "relate" and rng.random() >= _THAT_IS else "that is "
         the, a = f"{the} {link}{spot}", f"{one} {link}{spot}"
     return sentence(family, rng, the=the, a=a, one=one, some=some, where=spot)
 
@@ -103,4 +104,5 @@ def word_sets(family: Family, first: int, second: int, rng: random.Random) -> st
 
 def sentence(family: Family, rng: random.Random, **slots: str) -> str:
     """One of the family's wordings, filled in."""
-    return pick(rng, family.wordings).format(**slots)
+    text = pick(rng, family.wordings).format(**slots)
+    return text[0].upper() + text[1:]

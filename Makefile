@@ -1,0 +1,42 @@
+# Everything that people and CI do here, by name. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+export MPLBACKEND := Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo demo-sweep test test-slow lint format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: .venv/ready ## Make .venv with everything needed
+
+.venv/ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+demo: env ## Train a MAC, then DACT from it, on data made here (two CPU cores: under 10 minutes)
+	$(BIN)/python run.py model=dact ponder=5e-3
+
+demo-sweep: env ## DACT at four ponder costs, from the same MAC (two CPU cores: under 15 minutes)
+	$(BIN)/python run.py -m model=dact ponder=0,1e-3,5e-3,5e-2
+
+test: env ## The default tests (under 5 minutes)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: env ## The tests that take longer
+	$(BIN)/python -m pytest -m slow
+
+lint: env ## Style, spelling and large files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	@! git ls-files -z | xargs -0 du -k 2>/dev/null | awk '$$1 > 200 && $$2 != "requirements.lock"' | grep .
+
+format: env ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## Remove logs and generated data
+	rm -rf logs data

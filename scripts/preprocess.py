@@ -1,0 +1,33 @@
+"""Preprocess a dataset ahead of training (`run.py` does so by itself when needed).
+
+`python scripts/preprocess.py data=clevr data.root=…`
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from dact import command_line, config
+from dact.datamodules import build_datamodule
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@hydra.main(config_path=str(CONF), config_name="script", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Pack the questions (and scenes) of the training and validation splits."""
+    data = build_datamodule(**config.data_options(cfg))
+    data.prepare_data("fit")
+    data.setup("fit")
+    words, answers = data.vocabulary.num_words - 2, data.vocabulary.num_answers
+    print(f"{data.cache_dir}: {words} words, {answers} answers")
+    for split in data.splits_of("fit"):
+        print(f"{split}: {len(data.dataset(split)):,} questions")
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
+    config.register()
+    sys.exit(config.one_line_errors(main))

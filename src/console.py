@@ -1,0 +1,39 @@
+"""Which of the libraries' messages reach the console: none that sell or state the obvious."""
+
+import logging
+import warnings
+
+#: Beginnings of Lightning's information that say nothing about the run.
+_CHATTER = (
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "💡 Tip",
+    "Loading `train_dataloader`",
+    "`Trainer.fit` stopped: `max_epochs",
+    "Found current_model_state",
+    "Restoring states from the checkpoint",
+    "Restored all states from the checkpoint",
+)
+
+#: Warnings about things that are as they should be: (message, why).
+_WARNINGS = (
+    (".*does not have many workers", "clevr_mini makes a batch in well under a millisecond"),
+    (".*The number of training batches .* is smaller than the logging interval", "trial runs"),
+    (".*isinstance.treespec, LeafSpec.. is deprecated", "inside Lightning"),
+    (".*Checkpoint directory .* exists and is not empty", "a resumed run goes on in its folder"),
+)
+
+
+def silence_libraries() -> None:
+    """Filter Lightning's messages; safe to call more than once."""
+    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    if not any(isinstance(known, _NoChatter) for known in logger.filters):
+        logger.addFilter(_NoChatter())
+    for message, _ in _WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+class _NoChatter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().strip().startswith(_CHATTER)
