@@ -25,7 +25,11 @@ def make_options(name: str = "dact", *, gate: dict | None = None, **changes) -> 
 
 
 def make_network(
-    options: NetworkOptions, *, grid: bool = True, ponder: PonderOptions | None = None, seed: int = 0
+    options: NetworkOptions,
+    *,
+    grid: bool = True,
+    ponder: PonderOptions | None = None,
+    seed: int = 0,
 ) -> MACNetwork:
     """A float64 network with every parameter random, biases and initial states too."""
     torch.manual_seed(seed)

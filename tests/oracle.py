@@ -55,8 +55,8 @@ def answer_one(
         training: a DACT in training never halts and pays for all its steps.
     """
     words, question = encode_question(weights, tokens)
-    cells = encode_grid(weights, features) if features.dim() == 3 else encode_objects(
-        weights, features
+    cells = (
+        encode_grid(weights, features) if features.dim() == 3 else encode_objects(weights, features)
     )
     take_step = reasoning(weights, options, words, question, cells)
     halt = {"act": act, "dact": dact}.get(options.name, fixed)
@@ -251,9 +251,7 @@ def reasoning(
     def take_step(n: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         control, word_attention = control_unit(weights, n, controls[-1], words, question)
         retrieved, knowledge_attention = read_unit(weights, memories[-1], control, cells)
-        memory = write_unit(
-            weights, retrieved, control, controls, memories, options.self_attention
-        )
+        memory = write_unit(weights, retrieved, control, controls, memories, options.self_attention)
         halting = None
         if options.name == "mac_gate":
             gate = gate_unit(weights, "cell.memory_gate", options, control, memory, question)
@@ -305,11 +303,14 @@ def dact(take_step, options: NetworkOptions, ponder: PonderOptions, training: bo
             not training and cannot_change(answer, still_open, options, options.max_steps - n)
         )
         if training or not halts:
-            cost = cost + {
-                "unit": still_open,
-                "linear": (cumulative - phase).clamp(min=0) + still_open,
-                "exp": torch.exp(cumulative - phase) + 1,
-            }[ponder.penalty]
+            cost = (
+                cost
+                + {
+                    "unit": still_open,
+                    "linear": (cumulative - phase).clamp(min=0) + still_open,
+                    "exp": torch.exp(cumulative - phase) + 1,
+                }[ponder.penalty]
+            )
         if halts:
             return OracleAnswer(log_probs, torch.as_tensor(cost).to(answer), n, trace)
     raise AssertionError("the last step always halts")
@@ -346,9 +347,12 @@ def act(take_step, options: NetworkOptions, ponder: PonderOptions, training: boo
         if halts:
             cost = torch.as_tensor(cost + remainder).to(total)
             return OracleAnswer(log_probs, cost, n, trace)
-        cost = cost + {
-            "unit": torch.tensor(1.0),
-            "linear": torch.tensor(n - phase).clamp(min=0) + 1,
-            "exp": torch.exp(torch.tensor(n - phase, dtype=total.dtype)) + 1,
-        }[ponder.penalty]
+        cost = (
+            cost
+            + {
+                "unit": torch.tensor(1.0),
+                "linear": torch.tensor(n - phase).clamp(min=0) + 1,
+                "exp": torch.exp(torch.tensor(n - phase, dtype=total.dtype)) + 1,
+            }[ponder.penalty]
+        )
     raise AssertionError("the last step always halts")

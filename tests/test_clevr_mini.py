@@ -130,7 +130,7 @@ def test_an_unwritable_place_is_a_user_error(tmp_path, monkeypatch):
     ("wish", "message"),
     [
         ({"images": {"train": 0}}, "no images"),
-        ({"images": {"trian": 5}}, "trian"),
+        ({"images": {"dev": 5}}, "dev"),
         ({"images": {"train": -5}}, "train"),
         ({"images": {"train": 1_000_000}}, "999999"),
         ({"questions_per_image": 0}, "questions_per_image"),

@@ -1,38 +1,40 @@
-"""Questions, images' features, and the datasets they come in."""
+"""Questions, images' features, and the datasets they come in.
 
-from .base import VQADataModule
-from .clevr import CLEVRDataModule
-from .collate import VQADataset, collate
-from .factory import build_datamodule
-from .features import FeatureStore, GridFeatures, ObjectStates
-from .loaders import ShardSampler, VQALoader
-from .mini import CLEVRMiniDataModule
-from .question_cache import QuestionCache
-from .question_writer import write_packed
-from .questions import PackedQuestions, Question, QuestionRecord
-from .scene_states import pack_scene_states
-from .vocabulary import Vocabulary, VocabularyBuilder, read_reference_dictionary, tokenize
+Names are loaded on first use: the processes that generate `clevr_mini` need no PyTorch.
+"""
 
-__all__ = [
-    "CLEVRDataModule",
-    "CLEVRMiniDataModule",
-    "FeatureStore",
-    "GridFeatures",
-    "ObjectStates",
-    "PackedQuestions",
-    "Question",
-    "QuestionCache",
-    "QuestionRecord",
-    "ShardSampler",
-    "VQADataModule",
-    "VQADataset",
-    "VQALoader",
-    "Vocabulary",
-    "VocabularyBuilder",
-    "build_datamodule",
-    "collate",
-    "pack_scene_states",
-    "read_reference_dictionary",
-    "tokenize",
-    "write_packed",
-]
+import importlib
+from typing import Any
+
+_HOME = {
+    "CLEVRDataModule": "clevr",
+    "CLEVRMiniDataModule": "mini",
+    "FeatureStore": "features",
+    "GridFeatures": "features",
+    "ObjectStates": "features",
+    "PackedQuestions": "questions",
+    "Question": "questions",
+    "QuestionCache": "question_cache",
+    "QuestionRecord": "questions",
+    "ShardSampler": "loaders",
+    "VQADataModule": "base",
+    "VQADataset": "collate",
+    "VQALoader": "loaders",
+    "Vocabulary": "vocabulary",
+    "VocabularyBuilder": "vocabulary",
+    "build_datamodule": "factory",
+    "collate": "collate",
+    "pack_scene_states": "scene_states",
+    "read_reference_dictionary": "vocabulary",
+    "tokenize": "vocabulary",
+    "write_packed": "question_writer",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module that a public name lives in (PEP 562)."""
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,8 @@ from dact.errors import UserError
 from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
 
 _SHARED_DEFAULTS = {
+    "SOLVER.LR": 1e-4,
+    "SOLVER.USE_SCHEDULER": True,
     "ACT.SMOOTH": True,
     "ACT.HALT_TEST": True,
     "ACT.PENALTY_TYPE": "unit",
@@ -48,6 +50,7 @@ DEFAULTS = {
         "ACT.MAX_ITER": 12,
         "MAC.KNOW_DIM": 1024,
         "MAC.STEM_FILTER_SIZE": 3,
+        "SOLVER.EPOCHS": 10,
         "INPUT.N_VOCAB": 90,
         "OUTPUT.DIM": 28,
     },
@@ -56,6 +59,7 @@ DEFAULTS = {
         "ACT.MAX_ITER": 4,
         "MAC.KNOW_DIM": 2048,
         "MAC.STEM_FILTER_SIZE": 1,
+        "SOLVER.EPOCHS": 5,
         "INPUT.N_VOCAB": 2938,
         "OUTPUT.DIM": 1846,
     },

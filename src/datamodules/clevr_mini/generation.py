@@ -64,9 +64,7 @@ def generate(
         try:
             content = workshop / root.name  # a plain mkdir, so with the user's own permissions
             _write(content, options, workers, progress)
-            if root.exists():
-                root.rmdir()
-            content.rename(root)
+            content.replace(root)
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
     except OSError as error:

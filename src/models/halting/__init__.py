@@ -1,0 +1,25 @@
+"""One recurrence, interchangeable halting policies.
+
+A policy decides when a recurrent model has thought enough and how the answers of its steps become
+one. It knows nothing of questions or images: anything that gives, at every step, answer logits and
+a vector to decide on (`Step`) can be driven by it, through the loop in `dact.models.loop`.
+"""
+
+from dact.models.halting.act import ACT, ACTState
+from dact.models.halting.dact import BOUNDS, DACT, MIN_PROBABILITY, DACTState
+from dact.models.halting.fixed import FixedState, FixedSteps
+from dact.models.halting.policy import Halted, HaltingPolicy, Step
+
+__all__ = [
+    "ACT",
+    "BOUNDS",
+    "DACT",
+    "MIN_PROBABILITY",
+    "ACTState",
+    "DACTState",
+    "FixedState",
+    "FixedSteps",
+    "Halted",
+    "HaltingPolicy",
+    "Step",
+]

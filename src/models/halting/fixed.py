@@ -1,0 +1,44 @@
+"""No halting: the same number of steps for everyone."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from dact.models.halting.policy import Halted, Step, no_steps_for
+from dact.models.layers import at_least_float32
+
+
+class FixedState(NamedTuple):
+    """Answer logits of the latest step, and how far it is."""
+
+    logits: Tensor
+    steps: Tensor
+
+
+class FixedSteps(nn.Module):
+    """Plain MAC: N steps for everyone, the answer is softmax(y_N), pondering costs nothing."""
+
+    def __init__(self, max_steps: int) -> None:
+        super().__init__()
+        self.max_steps = max_steps
+
+    def start(self, step: Step) -> FixedState:
+        """See `HaltingPolicy`."""
+        return FixedState(at_least_float32(step.logits), no_steps_for(step))
+
+    def update(self, state: FixedState, step: Step, n: int) -> FixedState:
+        """See `HaltingPolicy`."""
+        return FixedState(at_least_float32(step.logits), state.steps + 1)
+
+    def running(self, state: FixedState) -> Tensor:
+        """See `HaltingPolicy`."""
+        return state.steps < self.max_steps
+
+    def progress(self, state: FixedState) -> tuple[Tensor, Tensor]:
+        """See `HaltingPolicy`."""
+        return self.running(state).to(state.logits.dtype), state.logits.log_softmax(-1)
+
+    def finish(self, state: FixedState) -> Halted:
+        """See `HaltingPolicy`."""
+        cost = state.logits.new_zeros(len(state.logits))
+        return Halted(state.logits.log_softmax(-1), cost, state.steps)
