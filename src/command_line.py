@@ -1,14 +1,19 @@
 """What users type, made into what Hydra understands.
 
-Hydra 1.3 reads `ponder=5e-3` as a number and refuses numbers as group choices, and it stops at '='
-and blanks in paths. Both are rewritten before Hydra sees the arguments. Rewriting twice changes
-nothing more, which matters because Lightning passes the arguments on to the processes it starts.
+Hydra 1.3 reads `ponder=5e-3` as a number and refuses numbers as group choices, it stops at '='
+and blanks in paths, and it wants `-m` before the options. All are rewritten before Hydra sees the
+arguments. Rewriting twice changes nothing more, which matters because Lightning passes the
+arguments on to the processes it starts.
 """
 
+import re
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 
 #: Options whose values are paths.
 PATH_OPTIONS = ("ckpt_path", "warm_start", "data.root", "data.cache_dir", "predictions")
+#: What starts a sweep.
+MULTIRUN = ("-m", "--multirun")
 
 
 def _number(text: str) -> float | None:
@@ -32,10 +37,11 @@ def cost_name(cost: float) -> str:
     """
     if cost == 0 or cost != cost or abs(cost) == float("inf"):
         return f"{abs(cost):g}" if cost == 0 else f"{cost:g}"
-    mantissa, exponent = f"{cost:e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
+    # The shortest digits that give this very number.
+    mantissa, exponent = f"{Decimal(repr(cost)):e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     power = int(exponent)
-    return mantissa if power == 0 else f"{mantissa}e{power:+d}".replace("e+0", "")
+    return mantissa if power == 0 else f"{mantissa}e{power:+d}"
 
 
 def rewrite_ponder(argument: str, files: Collection[str]) -> str:
@@ -73,16 +79,23 @@ def quote_path(argument: str) -> str:
     "ckpt_path='logs/a=b c/last.ckpt'"
     """
     option, _, path = argument.partition("=")
-    if path != _unquote(path) or path in ("", "null"):
+    if path.strip() != _unquote(path) or path in ("", "null"):
         return argument
-    escaped = path.replace("\\", "\\\\").replace("'", "\\'")
+    # To Hydra a backslash is itself, unless a quote follows.
+    before_quotes = re.compile(r"(\\*)('|\Z)")
+    escaped = before_quotes.sub(lambda found: found[1] * 2 + found[2].replace("'", r"\'"), path)
     return f"{option}='{escaped}'"
 
 
 def rewrite(arguments: Sequence[str], ponder_files: Collection[str]) -> list[str]:
-    """The whole command line (without the program) as Hydra should see it."""
+    """The whole command line (without the program) as Hydra should see it.
+
+    >>> rewrite(["model=dact", "-m", "ponder=5e-3,0"], ["0", "5e-3"])
+    ['-m', 'model=dact', "ponder='5e-3','0'"]
+    """
     rewritten = []
-    for argument in arguments:
+    # Hydra's parser stops reading options of ours at an option of its own that stands among them.
+    for argument in sorted(arguments, key=lambda argument: argument not in MULTIRUN):
         option = argument.partition("=")[0]
         if option == "ponder":
             argument = rewrite_ponder(argument, ponder_files)

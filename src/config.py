@@ -23,6 +23,7 @@ from dact.options import (
     ADAPTIVE_NETWORKS,
     BOUNDS,
     CONTROL_INITS,
+    EMBEDDING_INITS,
     GATE_INPUTS,
     NETWORKS,
     PENALTIES,
@@ -66,6 +67,7 @@ def check(cfg: DictConfig) -> None:
 
 def _check_model(model: DictConfig) -> None:
     _one_of("model.name", model.name, NETWORKS)
+    _one_of("model.embedding_init", model.embedding_init, EMBEDDING_INITS)
     _one_of("model.control_init", model.control_init, CONTROL_INITS)
     _one_of("model.halting_bound", model.halting_bound, (*BOUNDS, None))
     for name in ("max_steps", "embedding_dim", "stem_kernel"):

@@ -12,6 +12,7 @@ NETWORKS = ("mac", "mac_gate", *ADAPTIVE_NETWORKS)
 PENALTIES = ("unit", "linear", "exp")
 BOUNDS = ("exact", "paper")
 GATE_INPUTS = ("control", "memory", "question")
+EMBEDDING_INITS = ("xavier", "normal")
 CONTROL_INITS = ("question", "learned")
 
 
@@ -53,6 +54,10 @@ class NetworkOptions:
     max_steps: int = 12
     """N."""
     embedding_dim: int = 300
+    embedding_init: str = "xavier"
+    """xavier (the released code) or normal, N(0, 1), which learns small data much sooner."""
+    feature_scale: float = 1.0
+    """Factor on the image features, for those that are small in number or size."""
     stem_kernel: int = 3
     """Odd; for grids only, objects always have 1."""
     self_attention: bool = False

@@ -31,6 +31,8 @@ class ImpliedNetwork:
     dim: int = MISSING
     max_steps: int = MISSING
     embedding_dim: int = MISSING
+    embedding_init: str = MISSING
+    feature_scale: float = MISSING
     stem_kernel: int = MISSING
     dropout: DropoutOptions = field(default_factory=DropoutOptions)
 

@@ -23,7 +23,6 @@ _HOME = {
     "Vocabulary": "vocabulary",
     "VocabularyBuilder": "vocabulary",
     "build_datamodule": "factory",
-    "collate": "collate",
     "pack_scene_states": "scene_states",
     "read_reference_dictionary": "vocabulary",
     "tokenize": "vocabulary",

@@ -32,13 +32,22 @@ class QuestionEncoder(nn.Module):
         num_words: rows of the embedding, padding included.
         dim: D, both directions together; even.
         embedding_dim: size of a word vector.
+        embedding_init: "xavier" (uniform) or "normal", PyTorch's own N(0, 1).
         dropout: rate on the question vector.
     """
 
-    def __init__(self, num_words: int, dim: int, embedding_dim: int = 300, dropout: float = 0.08):
+    def __init__(
+        self,
+        num_words: int,
+        dim: int,
+        embedding_dim: int = 300,
+        embedding_init: str = "xavier",
+        dropout: float = 0.08,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(num_words, embedding_dim)
-        nn.init.xavier_uniform_(self.embedding.weight)
+        if embedding_init == "xavier":
+            nn.init.xavier_uniform_(self.embedding.weight)
         self.forward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
         self.backward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
         self.dropout = nn.Dropout(dropout)

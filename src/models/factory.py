@@ -38,7 +38,13 @@ def build_network(
     gate = _gate(options)
     stem_options = {"feature_dim": feature_dim, "dim": options.dim, "dropout": dropout.stem}
     return MACNetwork(
-        QuestionEncoder(num_words, options.dim, options.embedding_dim, dropout.question),
+        QuestionEncoder(
+            num_words,
+            options.dim,
+            options.embedding_dim,
+            options.embedding_init,
+            dropout.question,
+        ),
         GridStem(**stem_options, kernel_size=options.stem_kernel)
         if grid
         else ObjectStem(**stem_options),
@@ -55,6 +61,7 @@ def build_network(
         ),
         AnswerHead(options.dim, num_answers, dropout.output),
         _policy(options, gate, ponder or PonderOptions()),
+        feature_scale=options.feature_scale,
     )
 
 

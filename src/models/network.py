@@ -49,6 +49,7 @@ class MACNetwork(nn.Module):
         cell: one reasoning step.
         head: memory → answer logits.
         policy: when to halt and how to combine the steps' answers.
+        feature_scale: factor on the image features.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class MACNetwork(nn.Module):
         cell: MACCell,
         head: AnswerHead,
         policy: HaltingPolicy,
+        feature_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -65,6 +67,7 @@ class MACNetwork(nn.Module):
         self.cell = cell
         self.head = head
         self.policy = policy
+        self.feature_scale = feature_scale
 
     @property
     def gate(self) -> Gate | None:
@@ -78,7 +81,7 @@ class MACNetwork(nn.Module):
         own dropout, so it runs once for each question.
         """
         question = self.encoder(batch.tokens, batch.lengths)
-        features, num_cells = batch.features, batch.num_cells
+        features, num_cells = batch.features * self.feature_scale, batch.num_cells
         if self.training and self.stem.dropout.p > 0:
             features, num_cells = features[batch.image_index], num_cells[batch.image_index]
             knowledge = self.stem(features, num_cells)
