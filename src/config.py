@@ -7,6 +7,7 @@ import difflib
 import math
 import netrc
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -232,14 +233,22 @@ def _option_names(node: Any, prefix: str = "") -> Iterable[str]:
             yield from _option_names(value, f"{prefix}{name}.")
 
 
-def _nearest_option(message: str, arguments: Sequence[str]) -> str:
-    """A line that names the option that was probably meant, or nothing."""
-    known = list(_option_names(Config()))
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.55)
+    return f": did you mean {' or '.join(close)}?" if close else ""
+
+
+def _what_was_meant(message: str, arguments: Sequence[str]) -> str:
+    """A line that names the option or choice that was probably meant, or nothing."""
+    choice = re.search(r"Could not find '(.+)/([^/]+)'\n\nAvailable options in", message)
+    if choice:
+        group, name = choice.groups()
+        return f"there is no {group}={name}" + _nearest(name, re.findall(r"\n\t(\S+)", message))
+    known = [*_option_names(Config()), "experiment"]
     for argument in arguments:
         key = _key(argument)
         if f"'{key}'" in message or f"'{key.rpartition('.')[2]}'" in message:
-            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            return f"there is no option {key}" + (f": did you mean {close[0]}?" if close else "")
+            return f"there is no option {key}" + _nearest(key, known)
     return ""
 
 
@@ -263,7 +272,7 @@ def one_line_errors(main: Callable[[], Any]) -> int:
         lines = [line for line in message.splitlines() if line.strip()]
         if cause is not error:
             lines.append(str(cause).splitlines()[0])
-        nearest = _nearest_option(message, sys.argv[1:])
+        nearest = _what_was_meant(message, sys.argv[1:])
         print("error: " + "\n".join([*lines, nearest]).rstrip(), file=sys.stderr)
     else:
         return 0

@@ -7,7 +7,7 @@ from dact.batch import PADDING, VQABatch
 from dact.models import MACNetwork, build_network
 from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
 
-B, I, S, K, HEIGHT, WIDTH, C, D, A, N, E, V = 3, 2, 7, 11, 2, 4, 13, 34, 19, 5, 23, 29
+B, IMAGES, S, K, HEIGHT, WIDTH, C, D, A, N, E, V = 3, 2, 7, 11, 2, 4, 13, 34, 19, 5, 23, 29
 NO_DROPOUT = {"stem": 0.0, "question": 0.0, "memory": 0.0, "read": 0.0, "output": 0.0}
 
 
@@ -52,16 +52,16 @@ def randomise(network: nn.Module) -> None:
 
 
 def make_batch(*, grid: bool = True, seed: int = 1, dtype: torch.dtype = torch.float64) -> VQABatch:
-    """B questions about I < B images, of all lengths from one word and one object up."""
+    """B questions about IMAGES < B images, of all lengths from one word and one object up."""
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.tensor([4, 1, S])
     tokens = torch.randint(1, V, (B, S), generator=generator)
     tokens[torch.arange(S) >= lengths.unsqueeze(1)] = PADDING
     if grid:
-        features = torch.randn(I, C, HEIGHT, WIDTH, generator=generator, dtype=dtype)
-        num_cells = torch.full((I,), HEIGHT * WIDTH)
+        features = torch.randn(IMAGES, C, HEIGHT, WIDTH, generator=generator, dtype=dtype)
+        num_cells = torch.full((IMAGES,), HEIGHT * WIDTH)
     else:
-        features = torch.randn(I, K, C, generator=generator, dtype=dtype)
+        features = torch.randn(IMAGES, K, C, generator=generator, dtype=dtype)
         num_cells = torch.tensor([K, 3])
         features[1, 3:] = 0
     return VQABatch(

@@ -55,6 +55,7 @@ def answer_one(
         training: a DACT in training never halts and pays for all its steps.
     """
     words, question = encode_question(weights, tokens)
+    features = features * options.feature_scale
     cells = (
         encode_grid(weights, features) if features.dim() == 3 else encode_objects(weights, features)
     )

@@ -1,7 +1,5 @@
 """The network equals the oracle, whatever it is batched with; float64, tiny, no dropout."""
 
-import dataclasses
-
 import pytest
 import torch
 from batches import A, B, N, S, V, examples, make_batch, make_network, make_options
@@ -47,6 +45,7 @@ CASES = {
     "dact_never_early": ("dact", {"halting_bound": None}, {}),
     "dact_one_step": ("dact", {"max_steps": 1}, {}),
     "act_one_step": ("act", {"max_steps": 1}, {}),
+    "dact_scaled_features": ("dact", {"feature_scale": 4.0}, {}),
     "mac_wide_kernel": ("mac", {"stem_kernel": 5}, {}),
     "mac_pointwise_kernel": ("mac", {"stem_kernel": 1}, {}),
 }
@@ -224,6 +223,25 @@ def test_float32_agrees_with_float64():
     torch.testing.assert_close(got.log_probs.double(), wanted.log_probs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("case", ["mac", *INVARIANT])
+def test_mixed_precision_answers_in_float32(case, training):
+    network, *_ = build(*CASES[case], grid=False)
+    network = network.float().train(training)
+    batch = make_batch(grid=False, dtype=torch.float32)
+    wanted = network(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = network(batch, trace=True)
+        loss = answer_loss(got.log_probs, batch.answers)
+    assert got.log_probs.dtype == got.ponder_cost.dtype == loss.dtype == torch.float32
+    assert got.trace.log_probs.dtype == got.trace.still_open.dtype == torch.float32
+    assert (got.log_probs.exp() - wanted.log_probs.exp()).abs().max() < 0.25
+    loss.backward()
+    grads = [p.grad for p in network.parameters() if p.grad is not None]
+    assert grads
+    assert all(grad.dtype == torch.float32 and grad.isfinite().all() for grad in grads)
+
+
 # --- trace ------------------------------------------------------------------------------------
 
 
@@ -317,7 +335,40 @@ def test_the_same_dropped_out_question_is_used_everywhere():
     assert all(torch.equal(first, other) for other in others)
 
 
-@pytest.mark.parametrize("rate", [f.name for f in dataclasses.fields(DropoutOptions)][:5])
+#: Layers whose input each rate thins out; what follows from a thinned-out c_0 = q included.
+DROPOUT_BEFORE = {
+    "stem": {"stem.conv1", "stem.conv2"},
+    "question": {"cell.control.question", "head.question", "cell.control.combine"},
+    "memory": {"cell.read.memory"},
+    "read": {"cell.read.knowledge", "cell.read.score"},
+    "output": {"head.hidden", "head.output"},
+}
+
+
+@pytest.mark.parametrize("rate", DROPOUT_BEFORE)
+@torch.no_grad()
+def test_dropout_sits_before_the_right_layers(rate):
+    """Nothing else makes an exact zero: ELU does not, and padding is inside the convolutions."""
+    network = make_network(make_options("mac", dropout=_only(rate, 0.3)))
+    fractions = {}
+
+    def watch(path, module):
+        def hook(_, inputs):
+            fractions.setdefault(path, []).append(inputs[0].eq(0).double().mean().item())
+
+        module.register_forward_pre_hook(hook)
+
+    for path, module in network.named_modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
+            watch(path, module)
+    torch.manual_seed(0)
+    network.train()(make_batch())
+    assert {path for path, zeros in fractions.items() if any(zeros)} == DROPOUT_BEFORE[rate]
+    for path in DROPOUT_BEFORE[rate] - {"cell.control.combine"}:
+        assert sum(fractions[path]) / len(fractions[path]) == pytest.approx(0.3, abs=0.12)
+
+
+@pytest.mark.parametrize("rate", DROPOUT_BEFORE)
 @torch.no_grad()
 def test_every_dropout_acts_in_training_only(rate):
     plain = make_network(make_options("dact")).eval()
@@ -335,6 +386,19 @@ def test_every_dropout_acts_in_training_only(rate):
 def _only(rate, value):
     rates = dict.fromkeys(("stem", "question", "memory", "read", "output"), 0.0)
     return DropoutOptions(**{**rates, rate: value})
+
+
+@torch.no_grad()
+def test_gate_dropout_acts_in_training_only():
+    gate = {"hidden_dims": [13], "dropout": 0.5}
+    network, plain = (
+        make_network(make_options("dact", gate=gate)),
+        make_network(make_options("dact", gate={"hidden_dims": [13]})),
+    )
+    batch = make_batch()
+    assert_same(network.eval()(batch), plain.eval()(batch))
+    costs = [network.train()(batch).ponder_cost for _ in range(2)]
+    assert not torch.equal(*costs)
 
 
 # --- memory gate ------------------------------------------------------------------------------

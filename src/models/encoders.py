@@ -32,8 +32,8 @@ class QuestionEncoder(nn.Module):
         num_words: rows of the embedding, padding included.
         dim: D, both directions together; even.
         embedding_dim: size of a word vector.
-        embedding_init: "xavier" (uniform) or "normal", PyTorch's own N(0, 1).
         dropout: rate on the question vector.
+        embedding_init: "xavier" (uniform) or "normal", PyTorch's own N(0, 1).
     """
 
     def __init__(
@@ -41,10 +41,13 @@ class QuestionEncoder(nn.Module):
         num_words: int,
         dim: int,
         embedding_dim: int = 300,
-        embedding_init: str = "xavier",
         dropout: float = 0.08,
+        *,
+        embedding_init: str = "xavier",
     ) -> None:
         super().__init__()
+        if embedding_init not in ("xavier", "normal"):
+            raise ValueError(f"embedding_init is xavier or normal, not {embedding_init!r}")
         self.embedding = nn.Embedding(num_words, embedding_dim)
         if embedding_init == "xavier":
             nn.init.xavier_uniform_(self.embedding.weight)

@@ -34,34 +34,42 @@ def build_network(
             f"the training data has {num_answers} answer(s), which leaves nothing to learn: "
             "check its questions file"
         )
-    dropout = options.dropout
     gate = _gate(options)
-    stem_options = {"feature_dim": feature_dim, "dim": options.dim, "dropout": dropout.stem}
     return MACNetwork(
         QuestionEncoder(
             num_words,
             options.dim,
             options.embedding_dim,
-            options.embedding_init,
-            dropout.question,
+            options.dropout.question,
+            embedding_init=options.embedding_init,
         ),
-        GridStem(**stem_options, kernel_size=options.stem_kernel)
-        if grid
-        else ObjectStem(**stem_options),
-        MACCell(
-            options.dim,
-            options.max_steps,
-            self_attention=options.self_attention,
-            control_init=options.control_init,
-            memory_gate=gate if options.name == "mac_gate" else None,
-            gate_inputs=tuple(options.gate.inputs),
-            memory_dropout=dropout.memory,
-            variational=dropout.variational_memory,
-            read_dropout=dropout.read,
-        ),
-        AnswerHead(options.dim, num_answers, dropout.output),
+        _stem(options, feature_dim, grid),
+        _cell(options, gate),
+        AnswerHead(options.dim, num_answers, options.dropout.output),
         _policy(options, gate, ponder or PonderOptions()),
         feature_scale=options.feature_scale,
+    )
+
+
+def _stem(options: NetworkOptions, feature_dim: int, grid: bool) -> GridStem | ObjectStem:
+    rate = options.dropout.stem
+    if grid:
+        return GridStem(feature_dim, options.dim, rate, options.stem_kernel)
+    return ObjectStem(feature_dim, options.dim, rate)
+
+
+def _cell(options: NetworkOptions, gate: Gate | None) -> MACCell:
+    dropout = options.dropout
+    return MACCell(
+        options.dim,
+        options.max_steps,
+        self_attention=options.self_attention,
+        control_init=options.control_init,
+        memory_gate=gate if options.name == "mac_gate" else None,
+        gate_inputs=tuple(options.gate.inputs),
+        memory_dropout=dropout.memory,
+        variational=dropout.variational_memory,
+        read_dropout=dropout.read,
     )
 
 

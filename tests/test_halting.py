@@ -1,0 +1,358 @@
+"""Every policy on models that have nothing to do with MAC."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from dact.models import ACT, DACT, FixedSteps, Step, run_steps
+from dact.models.layers import Gate
+
+CLOSE = {"rtol": 1e-12, "atol": 1e-12}
+
+
+class Scripted:
+    """A recurrent model whose logits and gate values are given: (N, B, A) and (N, B)."""
+
+    def __init__(self, logits, gates, dtype=torch.float64):
+        self.logits = torch.as_tensor(logits, dtype=dtype)
+        self.gates = torch.as_tensor(gates, dtype=torch.float64).to(dtype)
+        self.calls = 0
+
+    def initial_state(self, inputs):
+        return 0
+
+    def step(self, state, inputs, n):
+        assert n == state + 1
+        self.calls += 1
+        return n, Step(self.logits[n - 1], self.gates[n - 1].logit().unsqueeze(-1), n)
+
+
+class Counter(nn.Module):
+    """A recurrent model that reads a vector again and again."""
+
+    def __init__(self, width=5, answers=4, confidence=8.0):
+        super().__init__()
+        self.cell = nn.GRUCell(3, width)
+        self.answer = nn.Linear(width, answers)
+        self.confidence = confidence
+
+    def initial_state(self, inputs):
+        return inputs.new_zeros(len(inputs), self.cell.hidden_size)
+
+    def step(self, state, inputs, n):
+        state = self.cell(inputs, state)
+        return state, Step(self.confidence * self.answer(state), state)
+
+
+def pass_through():
+    """A gate whose value is the one the script says."""
+    gate = Gate(1).double()
+    nn.init.ones_(gate.linears[0].weight)
+    return gate
+
+
+def logs(*steps):
+    """Probabilities of each step as logits."""
+    return torch.tensor(steps, dtype=torch.float64).log()
+
+
+def run(policy, logits, gates, *, training=False, **kwargs):
+    halted, _ = run_steps(Scripted(logits, gates), policy.train(training), None, **kwargs)
+    return halted
+
+
+def random_script(max_steps=6, batch=11, answers=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(max_steps, batch, answers, generator=generator, dtype=torch.float64)
+    return logits, torch.rand(max_steps, batch, generator=generator, dtype=torch.float64)
+
+
+def policies(max_steps, gate=pass_through):
+    return {
+        "fixed": FixedSteps(max_steps),
+        "act": ACT(gate(), max_steps),
+        "dact": DACT(gate(), max_steps),
+        "dact_paper": DACT(gate(), max_steps, bound="paper"),
+        "dact_never_early": DACT(gate(), max_steps, bound=None),
+    }
+
+
+every_policy = pytest.mark.parametrize("name", policies(1))
+both_modes = pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+
+# --- fixed ------------------------------------------------------------------------------------
+
+
+@both_modes
+def test_fixed_steps(training):
+    logits, gates = random_script(max_steps=3)
+    halted = run(FixedSteps(3), logits, gates, training=training)
+    torch.testing.assert_close(halted.log_probs, logits[2].log_softmax(-1), **CLOSE)
+    assert halted.steps.tolist() == [3] * 11
+    assert halted.ponder_cost.tolist() == [0] * 11
+
+
+# --- DACT -------------------------------------------------------------------------------------
+
+#: p = .5, .25, .125 and P = .5, .75, .875; a_3 = .25 y_3 + .75 (.5 y_2 + .5 y_1).
+BY_HAND = (logs([[0.75, 0.25]], [[0.25, 0.75]], [[0.9, 0.1]]), [[0.5], [0.5], [0.5]])
+
+
+@both_modes
+def test_dact_answer_by_hand(training):
+    halted = run(DACT(pass_through(), 3, bound=None), *BY_HAND, training=training)
+    torch.testing.assert_close(halted.log_probs.exp(), logs([0.6, 0.4]).exp(), **CLOSE)
+    assert halted.steps.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("options", "in_training", "in_evaluation"),
+    [
+        ({}, 1.875, 1.75),
+        ({"min_penalty": 0.0}, 0.875, 0.75),
+        ({"penalty": "linear", "phase": 0.6}, 1.875 + 0.15 + 0.275, 1.75 + 0.15),
+        ({"penalty": "linear"}, 1.875, 1.75),
+        (
+            {"penalty": "exp", "phase": 0.5},
+            4 + 1 + math.exp(0.25) + math.exp(0.375),
+            3 + 1 + math.exp(0.25),
+        ),
+        (
+            {"penalty": "exp"},
+            4 + math.exp(-6.5) + math.exp(-6.25) + math.exp(-6.125),
+            3 + math.exp(-6.5) + math.exp(-6.25),
+        ),
+    ],
+)
+def test_dact_ponder_cost_by_hand(options, in_training, in_evaluation):
+    """Evaluation does not pay for the last step."""
+    policy = DACT(pass_through(), 3, bound=None, **options)
+    cost = run(policy, *BY_HAND, training=True).ponder_cost
+    assert cost.tolist() == pytest.approx([in_training])
+    cost = run(policy, *BY_HAND).ponder_cost
+    assert cost.tolist() == pytest.approx([in_evaluation])
+
+
+def test_dact_halts_by_hand():
+    """Exact: (1 - .1)² 1.5 = 1.215 > 1 at once; .75² 1.5 < 1, then p_2 = .05: .95 · 1.525 > 1."""
+    logits = logs([[0.75, 0.25]] * 2, [[0.25, 0.75], [0.8, 0.2]], [[0.5, 0.5]] * 2)
+    gates = [[0.9, 0.75], [0.5, 0.8], [0.5, 0.5]]
+    halted = run(DACT(pass_through(), 3), logits, gates)
+    assert halted.steps.tolist() == [1, 2]
+    wanted = logs([0.75, 0.25], [0.75 * 0.75 + 0.25 * 0.8, 0.75 * 0.25 + 0.25 * 0.2])
+    torch.testing.assert_close(halted.log_probs, wanted, **CLOSE)
+    assert halted.ponder_cost.tolist() == pytest.approx([1.0, 1.25])
+    # Paper: .75·.81 - .25 - .2 = .1575 > 0 at once; .75·.5625 - .25 - .5 < 0, then .51 > 0.
+    assert run(DACT(pass_through(), 3, bound="paper"), logits, gates).steps.tolist() == [1, 2]
+
+
+def test_dact_in_training_takes_all_steps():
+    model = Scripted(*random_script())
+    halted, _ = run_steps(model, DACT(pass_through(), 6).train(), None)
+    assert model.calls == 6
+    assert halted.steps.tolist() == [6] * 11
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@torch.no_grad()
+def test_the_early_answer_is_the_full_answer(dtype):
+    torch.manual_seed(0)
+    steps = {"exact": [], "paper": []}
+    for confidence in (1.0, 4.0, 16.0):
+        gate = Gate(5, bias=0.5).to(dtype)
+        model = Counter(confidence=confidence).to(dtype)
+        inputs = 3 * torch.randn(200, 3, dtype=dtype)
+        full, _ = run_steps(model, DACT(gate, 9, bound=None).eval(), inputs)
+        for bound, taken in steps.items():
+            early, _ = run_steps(model, DACT(gate, 9, bound=bound).eval(), inputs)
+            assert torch.equal(early.log_probs.argmax(-1), full.log_probs.argmax(-1))
+            taken.extend(early.steps.tolist())
+    assert sum(steps["exact"]) < sum(steps["paper"]) < 9 * 600
+    assert all(exact <= paper for exact, paper in zip(*steps.values(), strict=True))
+    assert len(set(steps["exact"])) > 3
+
+
+@both_modes
+def test_open_weight_never_grows(training):
+    model = Scripted(*random_script())
+    _, trace = run_steps(model, DACT(pass_through(), 6).train(training), None, trace=True)
+    assert (trace.still_open.diff(dim=1) <= 0).all()
+    probs = trace.log_probs.exp()
+    assert (trace.log_probs <= 0).all()
+    torch.testing.assert_close(probs.sum(-1), torch.ones_like(probs[..., 0]), rtol=0, atol=1e-6)
+
+
+# --- ACT --------------------------------------------------------------------------------------
+
+#: H = .3, .6, 1.1 halts at 3 with R = .4; .1 each never halts, R = .8; .995 at once, R = 1.
+ACT_GATES = [[0.3, 0.1, 0.995], [0.3, 0.1, 0.5], [0.5, 0.1, 0.5]]
+
+
+@both_modes
+def test_act_by_hand(training):
+    logits, _ = random_script(max_steps=3, batch=3)
+    halted = run(ACT(pass_through(), 3), logits, ACT_GATES, training=training)
+    assert halted.steps.tolist() == [3, 3, 1]
+    assert halted.ponder_cost.tolist() == pytest.approx([2.4, 2.8, 1.0])
+    weights = torch.tensor([[0.3, 0.1, 1.0], [0.3, 0.1, 0.0], [0.4, 0.8, 0.0]]).double()
+    wanted = (weights.unsqueeze(-1) * logits).sum(0).log_softmax(-1)
+    torch.testing.assert_close(halted.log_probs, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"min_penalty": 1.0}, [3.4, 3.8, 2.0]),
+        ({"penalty": "linear"}, [2.4, 2.8, 1.0]),
+        ({"penalty": "linear", "phase": 0.5}, [4.4, 4.8, 1.0]),
+        (
+            {"penalty": "exp", "phase": 1.0},
+            [3 + math.e + 0.4, 3 + math.e + 0.8, 1.0],
+        ),
+        (
+            {"penalty": "exp"},
+            [2 + math.exp(-6) + math.exp(-5) + remainder for remainder in (0.4, 0.8)] + [1.0],
+        ),
+    ],
+)
+@both_modes
+def test_act_ponder_cost_by_hand(options, wanted, training):
+    """Step penalties 1, then max(n - phase, 0) + 1 or exp(n - phase) + 1 for n = 1, 2; and R."""
+    policy = ACT(pass_through(), 3, **options)
+    logits, _ = random_script(max_steps=3, batch=3)
+    cost = run(policy, logits, ACT_GATES, training=training).ponder_cost
+    assert cost.tolist() == pytest.approx(wanted)
+
+
+@both_modes
+def test_act_weights_sum_to_one(training):
+    """Constant logits come out as they went in."""
+    logits, gates = random_script()
+    logits = logits[:1].expand_as(logits)
+    halted = run(ACT(pass_through(), 6), logits, gates, training=training)
+    torch.testing.assert_close(halted.log_probs, logits[0].log_softmax(-1), **CLOSE)
+    assert halted.steps.unique().numel() > 2
+
+
+@pytest.mark.parametrize(("gate", "steps"), [(0.9501, 1), (0.9499, 2), (1.0, 1)])
+def test_act_halts_at_one_minus_epsilon(gate, steps):
+    logits, _ = random_script(max_steps=3, batch=1)
+    halted = run(ACT(pass_through(), 3, epsilon=0.05), logits, [[gate]] * 3)
+    assert halted.steps.tolist() == [steps]
+
+
+# --- all of them ------------------------------------------------------------------------------
+
+
+@every_policy
+@both_modes
+def test_one_step_is_a_plain_classifier(name, training):
+    logits, gates = random_script(max_steps=1)
+    halted = run(policies(1)[name], logits, gates, training=training)
+    torch.testing.assert_close(halted.log_probs, logits[0].log_softmax(-1), **CLOSE)
+    assert halted.steps.tolist() == [1] * 11
+    if name == "fixed":
+        wanted = [0.0] * 11
+    elif name == "act" or not training:
+        wanted = [1.0] * 11
+    else:
+        wanted = (2 - gates[0]).tolist()
+    assert halted.ponder_cost.tolist() == pytest.approx(wanted)
+
+
+@every_policy
+@both_modes
+def test_a_batch_is_its_examples_one_by_one(name, training):
+    """A halted example stays as it is while others run on."""
+    logits, gates = random_script()
+    together = run(policies(6)[name], logits, gates, training=training)
+    for row in range(11):
+        alone = run(policies(6)[name], logits[:, [row]], gates[:, [row]], training=training)
+        for one, all_of_them in zip(alone, together, strict=True):
+            torch.testing.assert_close(one[0], all_of_them[row], rtol=0, atol=0)
+
+
+@every_policy
+def test_the_loop_stops_when_everyone_has_halted(name):
+    logits, gates = random_script(max_steps=9)
+    model = Scripted(logits, gates.clamp(min=0.4))
+    halted, _ = run_steps(model, policies(9)[name].eval(), None)
+    assert model.calls == halted.steps.max()
+    if name in ("act", "dact", "dact_paper"):
+        assert model.calls < 9
+        assert halted.steps.min() < halted.steps.max()
+    else:
+        assert model.calls == 9
+
+
+@every_policy
+def test_halted_values_are_what_they_are_documented_to_be(name):
+    halted = run(policies(6)[name], *random_script())
+    assert halted.steps.dtype == torch.int64
+    assert ((halted.steps >= 1) & (halted.steps <= 6)).all()
+    assert (halted.log_probs <= 0).all()
+    assert (halted.ponder_cost >= 0).all()
+
+
+@every_policy
+def test_trace_is_on_request_and_ends_in_the_answer(name):
+    model = Scripted(*random_script())
+    assert run_steps(model, policies(6)[name].eval(), None)[1] is None
+    halted, trace = run_steps(model, policies(6)[name].eval(), None, trace=True)
+    taken = int(halted.steps.max())
+    assert trace.still_open.shape == (11, taken)
+    assert trace.log_probs.shape == (11, taken, 4)
+    assert trace.steps == tuple(range(1, taken + 1))
+    assert torch.equal(trace.log_probs[:, -1], halted.log_probs)
+    assert ((trace.still_open >= 0) & (trace.still_open <= 1)).all()
+    for row, steps in enumerate(halted.steps.tolist()):
+        assert (trace.log_probs[row, steps - 1 :] == halted.log_probs[row]).all()
+
+
+@pytest.mark.parametrize("name", ["act", "dact"])
+@pytest.mark.parametrize("part", ["log_probs", "ponder_cost"])
+def test_training_reaches_the_halting_unit_and_the_model(name, part):
+    torch.manual_seed(0)
+    model = Counter()
+    policy = policies(5, lambda: Gate(5, [3], bias=-1.0))[name].train()
+    halted, _ = run_steps(model, policy, torch.randn(7, 3))
+    getattr(halted, part).square().sum().backward()
+    for module in (policy.halting, model.cell):
+        for parameter in module.parameters():
+            assert parameter.grad.isfinite().all()
+            assert parameter.grad.ne(0).any()
+
+
+@every_policy
+@both_modes
+def test_low_precision_logits_are_accumulated_in_float32(name, training):
+    logits, gates = random_script()
+    low = Scripted(logits, gates, dtype=torch.bfloat16)
+    high = Scripted(low.logits, low.gates, dtype=torch.float32)
+    # The script's logit() would round differently in the two precisions.
+    high.step = lambda state, inputs, n: (
+        n,
+        Step(high.logits[n - 1], low.gates[n - 1].logit().unsqueeze(-1).float()),
+    )
+    policy = policies(6)[name].to(torch.float32).train(training)
+    with torch.autocast("cpu", torch.bfloat16):
+        got, trace = run_steps(low, policy, None, trace=True)
+    wanted, _ = run_steps(high, policy, None)
+    assert got.log_probs.dtype == got.ponder_cost.dtype == torch.float32
+    assert trace.log_probs.dtype == trace.still_open.dtype == torch.float32
+    assert torch.equal(got.steps, wanted.steps)
+    torch.testing.assert_close(got.log_probs, wanted.log_probs)
+    torch.testing.assert_close(got.ponder_cost, wanted.ponder_cost)
+
+
+def test_defaults_of_the_penalties():
+    gate = Gate(1)
+    assert DACT(gate, 3).min_penalty == 1
+    assert ACT(gate, 3).min_penalty == 0
+    for policy in (ACT, DACT):
+        assert policy(gate, 3, penalty="linear").phase == 5
+        assert policy(gate, 3, penalty="exp").phase == 7
+        assert policy(gate, 3, penalty="exp", phase=0.0).phase == 0
+        assert policy(gate, 3, min_penalty=0.0).min_penalty == 0
