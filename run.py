@@ -10,6 +10,7 @@ from typing import Any
 
 import hydra
 import pytorch_lightning as pl
+import torch
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -36,6 +37,7 @@ CONF = Path(__file__).parent / "conf"
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
+@config.ends_in_one_line
 def main(cfg: DictConfig) -> float | None:
     """One run. Returns the validation accuracy of a fit, for sweepers that optimise."""
     hydra_config = HydraConfig.get()
@@ -43,7 +45,7 @@ def main(cfg: DictConfig) -> float | None:
     silence_libraries()
     try:
         return run(cfg, folder=folder, typed=list(hydra_config.overrides.task))
-    except UserError:
+    except BaseException:
         run_folder.remove_if_unused(folder)
         raise
 
@@ -53,11 +55,14 @@ def run(cfg: DictConfig, *, folder: Path, typed: Sequence[str] = ()) -> float | 
     config.check(cfg)
     config.check_ponder_is_used(cfg, typed)
     pl.seed_everything(cfg.seed, verbose=False)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
     if cfg.mode != "fit":
         return evaluate(cfg, folder, typed)
-    lock = FileLock(folder / ".lock")
+    if pl.utilities.rank_zero_only.rank != 0:  # the first process holds the lock for all
+        return fit(cfg, folder, typed)
     try:
-        with lock.acquire(timeout=0 if pl.utilities.rank_zero_only.rank == 0 else -1):
+        with FileLock(folder / ".lock").acquire(timeout=0):
             return fit(cfg, folder, typed)
     except Timeout as error:
         raise UserError(
@@ -65,7 +70,7 @@ def run(cfg: DictConfig, *, folder: Path, typed: Sequence[str] = ()) -> float | 
         ) from error
 
 
-def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float:
+def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | None:
     """Train; start from a trained MAC or resume; leave checkpoints and a table of results."""
     data = build_datamodule(**config.data_options(cfg))
     data.prepare_data("fit")
@@ -75,9 +80,11 @@ def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float:
         ponder=checkpoints.ponder_options(config.plain(cfg)),
         **sizes(data),
     )
-    started_from, resume_from = None, None
+    started_from, resume_from, known = None, None, {}
     if cfg.ckpt_path:
-        resume_from, started_from = check_resumable(cfg, folder, network)
+        resume_from, saved = check_resumable(cfg, folder, network, data)
+        started_from = checkpoints.describe(saved).started_from
+        known = checkpoints.results(saved)
     elif cfg.model.name != "mac" and cfg.warm_start != "none":
         started_from = start_from_mac(cfg, folder, typed, data, network)
     description = checkpoints.Description(
@@ -89,6 +96,7 @@ def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float:
         started_from=started_from,
     )
     module = build_module(cfg, network, data)
+    module.results = known
     trainer = build_trainer(
         cfg,
         folder,
@@ -104,6 +112,8 @@ def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float:
         ],
     )
     trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    if not module.results:  # trainer.limit_val_batches=0
+        return None
     if trainer.is_global_zero:
         finish_fit(cfg, module, data, description)
         show(module, f"{folder.name}: validation", checkpoints.started_from(description))
@@ -135,7 +145,7 @@ def start_from_mac(
     if cfg.warm_start == "auto":
         found = warm_start.find(mac_folder(cfg, data))
         path = train_mac(cfg, folder, typed, data) if found is None else found.path
-    start = warm_start.load_into(network, path)
+    start = warm_start.load_into(network, path, data.vocabulary)
     accuracy = start.results.get("all")
     known = f"{100 * accuracy.accuracy:.1f} % on validation" if accuracy else "unknown accuracy"
     Console().print(f"starting from the MAC in {path} ({known})", soft_wrap=True, highlight=False)
@@ -148,7 +158,8 @@ def train_mac(cfg: DictConfig, folder: Path, typed: Sequence[str], data: VQAData
     if cfg.data.generate is None:
         raise UserError(
             f"no trained MAC to start from in {mac_folder(cfg, data)}: train it with "
-            f"`python run.py {' '.join(arguments)}`, or give warm_start=PATH or warm_start=none"
+            f"`python run.py {command_line.for_shell(arguments)}`, "
+            "or give warm_start=PATH or warm_start=none"
         )
     Console().print("no trained MAC yet: training it first", highlight=False)
     mac_cfg = hydra.compose("config", overrides=command_line.rewrite(arguments, ponder_files()))
@@ -159,13 +170,18 @@ def train_mac(cfg: DictConfig, folder: Path, typed: Sequence[str], data: VQAData
     return found.path if found else run_folder.checkpoints_in(mac_run)[0]
 
 
-def check_resumable(cfg: DictConfig, folder: Path, network: MACNetwork) -> tuple[Path, Any]:
-    """The checkpoint to resume from, once it is known to fit, and what its run started from."""
+def check_resumable(
+    cfg: DictConfig, folder: Path, network: MACNetwork, data: VQADataModule
+) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint to resume from, and its content, once it is known to fit."""
     path = run_folder.resolve_checkpoint(cfg.ckpt_path, folder, config.name_of(cfg))
     saved = checkpoints.load(path)
+    if "optimizer_states" not in saved:
+        raise UserError(f"{path} holds weights alone: start from it with warm_start=PATH")
     weights = checkpoints.network_weights(saved)
     checkpoints.check_weights(network, weights, source=str(path))
-    return path, checkpoints.describe(saved).started_from
+    checkpoints.check_vocabulary(saved, data.vocabulary, source=str(path))
+    return path, saved
 
 
 def evaluate(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | None:
@@ -199,7 +215,8 @@ def evaluate(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | Non
     trainer = build_trainer(cfg, folder, [])
     entry = trainer.validate if cfg.mode == "validate" else trainer.test
     entry(module, data, verbose=False)
-    show(module, f"{path.name} on {cfg.data.name} {split}", None, lengths=True)
+    if trainer.is_global_zero:
+        show(module, f"{path.name} on {cfg.data.name} {split}", None, lengths=True)
     return module.results["all"].accuracy
 
 
@@ -211,8 +228,10 @@ def predict(
     writer = PredictionWriter(
         path, lambda positions: data.records(split, positions), data.vocabulary.answer_names
     )
-    build_trainer(cfg, folder, [writer], log=False).predict(module, data, return_predictions=False)
-    Console().print(f"predictions are in {path}", soft_wrap=True, highlight=False)
+    trainer = build_trainer(cfg, folder, [writer], log=False)
+    trainer.predict(module, data, return_predictions=False)
+    if trainer.is_global_zero:
+        Console().print(f"predictions are in {path}", soft_wrap=True, highlight=False)
 
 
 def build_module(cfg: DictConfig, network: MACNetwork, data: VQADataModule) -> VQALitModule:
@@ -279,4 +298,4 @@ def show(module: VQALitModule, title: str, baseline: Any, lengths: bool = False)
 if __name__ == "__main__":
     sys.argv[1:] = command_line.rewrite(sys.argv[1:], ponder_files())
     config.register()
-    sys.exit(config.one_line_errors(main))
+    sys.exit(config.one_line_errors(main, CONF))

@@ -60,6 +60,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def with_unknown_word(weights: dict[str, Tensor], vocabulary: Vocabulary) -> dict[str, Tensor]:
     """Add a zero row for unknown words, which the reference does not have."""
     name = "encoder.embedding.weight"
+    if name not in weights:
+        raise UserError("the reference checkpoint lacks embed.weight: it is no whole network")
     rows = weights[name]
     missing = vocabulary.num_words - len(rows)
     if missing < 1:

@@ -16,6 +16,7 @@ CONF = Path(__file__).parents[1] / "conf"
 
 
 @hydra.main(config_path=str(CONF), config_name="script", version_base="1.3")
+@config.ends_in_one_line
 def main(cfg: DictConfig) -> None:
     """Generate into `data.root`, which must not exist or be empty."""
     generate(Path(cfg.data.root), **OmegaConf.to_container(cfg.data.generate, resolve=True))
@@ -25,4 +26,4 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
     config.register()
-    sys.exit(config.one_line_errors(main))
+    sys.exit(config.one_line_errors(main, CONF))

@@ -1,8 +1,11 @@
 """What happens around training and prediction."""
 
+import errno
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressB
 from rich.console import Console
 
 from dact import checkpoint as checkpoints
+from dact.errors import UserError
 
 
 class SelfDescribing(Callback):
@@ -24,6 +28,20 @@ class SelfDescribing(Callback):
     ) -> None:
         """See Lightning."""
         checkpoint[checkpoints.ENTRY] = checkpoints.entry(self.description, pl_module.results)
+
+
+class _AtEpochs(ModelCheckpoint):
+    """Saves when an epoch ends, and only then."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Nothing: by now the raw weights are overwritten by the averaged ones."""
+
+
+class _BetweenEpochs(_AtEpochs):
+    """Saves every so many steps."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Nothing: Lightning would point `last.ckpt` back to the latest of these."""
 
 
 def checkpoint_callbacks(
@@ -45,11 +63,12 @@ def checkpoint_callbacks(
         "save_top_k": keep,
         "save_last": "link",
         "enable_version_counter": False,
+        "save_on_train_epoch_end": True,
     }
-    epochs = ModelCheckpoint(**common, every_n_epochs=1, save_on_train_epoch_end=True)
+    epochs = _AtEpochs(**common, every_n_epochs=1)
     if every_n_steps is None:
         return [epochs]
-    return [epochs, ModelCheckpoint(**common, every_n_train_steps=every_n_steps)]
+    return [epochs, _BetweenEpochs(**common, every_n_train_steps=every_n_steps)]
 
 
 class EpochSummary(Callback):
@@ -76,6 +95,8 @@ def progress_bar(enabled: bool | None) -> list[Callback]:
 class PredictionWriter(Callback):
     """Write one JSON line per question, in dataset order; the file appears when it is whole.
 
+    Several processes, to which the questions are dealt out in turn, write a part each.
+
     Args:
         path: the file.
         records: positions in the split → records with question_id, image, question and answer.
@@ -91,13 +112,25 @@ class PredictionWriter(Callback):
         self.path = path
         self.records = records
         self.answer_names = answer_names
-        self._temporary = path.with_name(path.name + ".tmp")
+        self._part = path
         self._file: Any = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the temporary file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("w", encoding="utf-8")
+        """Open the temporary file of this process.
+
+        Raises:
+            UserError: the place cannot be written to.
+        """
+        try:
+            if self.path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._part = self._part_of(trainer.global_rank)
+            self._file = self._part.open("w", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"predictions={self.path} cannot be written: {error.strerror}"
+            ) from error
 
     def on_predict_batch_end(
         self,
@@ -128,9 +161,17 @@ class PredictionWriter(Callback):
         return line if record.answer is None else {**line, "answer": record.answer}
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the file its name."""
+        """Join the parts, and give the file its name."""
         self._file.close()
-        os.replace(self._temporary, self.path)
+        trainer.strategy.barrier("predictions are written")
+        if trainer.is_global_zero:
+            parts = [self._part_of(rank) for rank in range(trainer.world_size)]
+            if len(parts) > 1:
+                _deal_back(parts)
+            os.replace(self._part, self.path)
+
+    def _part_of(self, rank: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{rank}.tmp")
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -138,4 +179,16 @@ class PredictionWriter(Callback):
         """Leave nothing half-written."""
         if self._file is not None:
             self._file.close()
-            self._temporary.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
+
+
+def _deal_back(parts: Sequence[Path]) -> None:
+    """Join files whose lines were dealt out in turn, into the first of them; remove the others."""
+    joined = parts[0].with_suffix(".joined.tmp")
+    with ExitStack() as stack, joined.open("w", encoding="utf-8") as file:
+        opened = [stack.enter_context(part.open(encoding="utf-8")) for part in parts]
+        for lines in zip_longest(*opened, fillvalue=""):
+            file.writelines(lines)
+    os.replace(joined, parts[0])
+    for part in parts[1:]:
+        part.unlink()

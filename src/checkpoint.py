@@ -3,6 +3,7 @@
 import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -65,14 +66,15 @@ def load(path: Path) -> dict[str, Any]:
         UserError: missing, damaged, malicious, or not one of ours.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # guesses at what a damaged file may be
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {path} does not exist") from error
     except pickle.UnpicklingError as error:
         raise UserError(
             f"checkpoint {path} is damaged or holds something other than plain data: refused"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file raises nearly anything
         raise UserError(
             f"checkpoint {path} cannot be read (cut short or damaged): use an earlier one"
         ) from error
@@ -81,6 +83,11 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} is no checkpoint of this program; for one of the authors' released code "
             "run scripts/import_reference.py first"
         )
+    needed = set(Description._fields) - set(Description._field_defaults)
+    missing = [name for name in sorted(needed) if name not in checkpoint[ENTRY]]
+    missing += [] if "state_dict" in checkpoint else ["state_dict"]
+    if missing:
+        raise UserError(f"{path} is half a checkpoint, without {missing[0]}: use an earlier one")
     return checkpoint
 
 
@@ -127,6 +134,19 @@ def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def check_vocabulary(checkpoint: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -> None:
+    """Refuse to go on with a network whose words or answers have other numbers.
+
+    Raises:
+        UserError: the checkpoint was trained with another vocabulary than that of the data.
+    """
+    if describe(checkpoint).vocabulary != vocabulary.to_dict():
+        raise UserError(
+            f"{source} was trained with other words and answers than these data have: "
+            "go on with the data that it was trained on"
+        )
 
 
 def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What users type, made into what Hydra understands.
+"""What users type, made into what Hydra understands, and what they meant where it is neither.
 
 Hydra 1.3 reads `ponder=5e-3` as a number and refuses numbers as group choices, it stops at '='
 and blanks in paths, and it wants `-m` before the options. All are rewritten before Hydra sees the
@@ -6,9 +6,16 @@ arguments. Rewriting twice changes nothing more, which matters because Lightning
 arguments on to the processes it starts.
 """
 
+import difflib
 import re
-from collections.abc import Collection, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import is_dataclass
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from dact.schema import Config
 
 #: Options whose values are paths.
 PATH_OPTIONS = ("ckpt_path", "warm_start", "data.root", "data.cache_dir", "predictions")
@@ -103,3 +110,76 @@ def rewrite(arguments: Sequence[str], ponder_files: Collection[str]) -> list[str
             argument = quote_path(argument)
         rewritten.append(argument)
     return rewritten
+
+
+def for_shell(arguments: Sequence[str]) -> str:
+    """Rewritten arguments as one would type them.
+
+    >>> for_shell(["model=mac", "data.root='/a b'", "data.cache_dir='/c'"])
+    "model=mac data.root='/a b' data.cache_dir=/c"
+    """
+    words = []
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        if option in PATH_OPTIONS and (quoted := re.fullmatch(r"'(.*)'", value, re.DOTALL)):
+            before_quotes = re.compile(r"(\\+)('|\Z)")
+            value = before_quotes.sub(lambda m: m[1][: len(m[1]) // 2] + m[2], quoted[1])
+            words.append(f"{option}={shlex.quote(value)}")
+        else:
+            words.append(shlex.quote(argument))
+    return " ".join(words)
+
+
+def key_of(override: str) -> str:
+    """The option or group that an override is for.
+
+    >>> key_of("+model.dim=8"), key_of("~experiment")
+    ('model.dim', 'experiment')
+    """
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def no_such_option(name: str) -> str:
+    """A line that says so, with the nearest names that there are.
+
+    >>> no_such_option("model.dimm")
+    'there is no option model.dimm: did you mean model.dim?'
+    """
+    known = [*_option_names(Config()), "experiment"]
+    meant = _nearest(name, known)
+    return f"there is no option {name}" + (f": did you mean {meant}?" if meant else "")
+
+
+def what_was_meant(message: str, arguments: Sequence[str], conf: Path | None) -> str:
+    """A line that names the option or choice that was probably meant, or nothing.
+
+    Args:
+        message: Hydra's, about what it did not understand.
+        arguments: what was typed.
+        conf: folder of the config groups.
+    """
+    missing = re.search(r"Could not find '(\w+)/(.+)'", message)
+    if missing and conf:
+        group, name = missing.groups()
+        files = (conf / group).rglob("*.yaml")
+        known = sorted(str(path.relative_to(conf / group).with_suffix("")) for path in files)
+        meant = _nearest(name, known)
+        advice = f"did you mean {meant}?" if meant else f"choose {', '.join(known)}"
+        return f"there is no {group}={name}: {advice}"
+    for key in map(key_of, arguments):
+        if f"'{key}'" in message or f"'{key.rpartition('.')[2]}'" in message:
+            return no_such_option(key)
+    return ""
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """The one name that is nearly the same, else the two that resemble it most, if any do."""
+    same = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+    return " or ".join(same or difflib.get_close_matches(name, known, n=2, cutoff=0.6))
+
+
+def _option_names(node: Any, prefix: str = "") -> Iterator[str]:
+    for name, value in vars(node).items():
+        yield prefix + name
+        if is_dataclass(value):
+            yield from _option_names(value, f"{prefix}{name}.")

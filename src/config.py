@@ -3,14 +3,14 @@
 Types are in `dact.schema`, values in `conf/`.
 """
 
-import difflib
+import functools
 import math
 import netrc
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,18 +18,23 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dact import run_folder
+from dact import command_line, run_folder
 from dact.errors import UserError
 from dact.options import (
     ADAPTIVE_NETWORKS,
+    BEYOND_THE_MAC,
     BOUNDS,
     CONTROL_INITS,
     EMBEDDING_INITS,
     GATE_INPUTS,
     NETWORKS,
     PENALTIES,
+    NetworkOptions,
 )
 from dact.schema import MODES, SCHEDULES, Config
+
+#: In the environment when it was us who set HYDRA_FULL_ERROR.
+_SET_BY_US = "DACT_ONE_LINE_ERRORS"
 
 
 def _one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -50,8 +55,12 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: names the option, its value and what it may be.
     """
+    _check_names(cfg, Config())
     _one_of("mode", cfg.mode, MODES)
-    _number("keep_checkpoints", cfg.keep_checkpoints, -1)
+    _number("seed", cfg.seed, 0, 2**32 - 1)
+    if cfg.keep_checkpoints != -1:
+        _number("keep_checkpoints", cfg.keep_checkpoints, 1)
+    _number("threads", cfg.threads, 1)
     _number("checkpoint_every", cfg.checkpoint_every, 1)
     _number("ponder.cost", cfg.ponder.cost, 0)
     _number("ponder.phase", cfg.ponder.phase, 0)
@@ -64,6 +73,15 @@ def check(cfg: DictConfig) -> None:
     _number("data.num_workers", cfg.data.num_workers, 0)
     _check_model(cfg.model)
     _check_optimizer(cfg.optimizer)
+
+
+def _check_names(cfg: DictConfig, schema: Any, prefix: str = "") -> None:
+    """Refuse options that were added with '+' and that nothing would read."""
+    for name in cfg:
+        if name not in vars(schema):
+            raise UserError(command_line.no_such_option(f"{prefix}{name}"))
+        if is_dataclass(known := getattr(schema, name)):
+            _check_names(cfg[name], known, f"{prefix}{name}.")
 
 
 def _check_model(model: DictConfig) -> None:
@@ -147,7 +165,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 def data_options(cfg: DictConfig) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
     names = ("name", "root", "cache_dir", "features", "split", "fraction", "generate")
-    loading = ("batch_size", "eval_batch_size", "num_workers")
+    loading = ("batch_size", "eval_batch_size", "num_workers", "group_by_length")
     data = plain(cfg.data)
     return {name: data[name] for name in (*names, *loading)} | {"seed": cfg.seed}
 
@@ -159,12 +177,8 @@ def name_of(cfg: DictConfig) -> str:
 
 def is_limited(trainer: DictConfig) -> bool:
     """Whether a fit sees less than its epochs: a trial, whose result is no trained network."""
-    limits = (trainer.limit_train_batches, trainer.max_time, trainer.fast_dev_run)
-    return any(limits) or trainer.max_steps != -1 or trainer.overfit_batches != 0
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+    limits = ("limit_train_batches", "limit_val_batches", "overfit_batches", "max_time")
+    return trainer.max_steps != -1 or any(trainer[name] for name in (*limits, "fast_dev_run"))
 
 
 def mac_overrides(cfg: DictConfig, typed: Iterable[str]) -> list[str]:
@@ -172,22 +186,19 @@ def mac_overrides(cfg: DictConfig, typed: Iterable[str]) -> list[str]:
 
     Args:
         cfg: the run's configuration.
-        typed: its overrides; those of data, trainer, size and seed are kept.
+        typed: its overrides; those of data, trainer, shape, dropout and seed are kept.
     """
-    size = ("model.dim", "model.max_steps", "model.embedding_dim", "model.stem_kernel")
-    shape = (*size, "model.self_attention", "model.control_init", "model.dropout")
+    shape = [field.name for field in fields(NetworkOptions) if field.name not in BEYOND_THE_MAC]
+    parts = ("data.", "trainer", "seed", "logger", "model.dropout.")
     budget = ("trainer.max_epochs", "trainer.min_epochs")
     kept = [
         text
         for text in typed
-        if (key := _key(text)).startswith(("data.", "trainer", "seed", "logger", *shape))
-        and key not in budget
+        if (key := command_line.key_of(text)).startswith(parts) and key not in budget
     ]
+    default = {**vars(NetworkOptions()), **cfg.data.network}
     implied = [
-        f"{name}={OmegaConf.select(cfg, name)}"
-        for name in ("model.dim", "model.max_steps")
-        if not any(_key(text) == name for text in kept)
-        and OmegaConf.select(cfg, name) != cfg.data.network[name.removeprefix("model.")]
+        f"model.{name}={cfg.model[name]}" for name in shape if cfg.model[name] != default[name]
     ]
     return [f"data={cfg.data.name}", "model=mac", *implied, *kept]
 
@@ -203,7 +214,7 @@ def for_evaluation(cfg: DictConfig, saved: Mapping[str, Any], typed: Iterable[st
     Raises:
         UserError: an option of the network was typed that the checkpoint decides.
     """
-    keys = {_key(text) for text in typed}
+    keys = {command_line.key_of(text) for text in typed}
     free = ("model.halting", "model.compile")
     for key in sorted(keys):
         if key.startswith("model.") and not key.startswith(free):
@@ -226,54 +237,51 @@ def for_evaluation(cfg: DictConfig, saved: Mapping[str, Any], typed: Iterable[st
     return OmegaConf.merge(cfg, taken)
 
 
-def _option_names(node: Any, prefix: str = "") -> Iterable[str]:
-    for name, value in vars(node).items():
-        yield prefix + name
-        if is_dataclass(value):
-            yield from _option_names(value, f"{prefix}{name}.")
+def _traceback_wanted() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR") == "1" and _SET_BY_US not in os.environ
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.55)
-    return f": did you mean {' or '.join(close)}?" if close else ""
+def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorator under `hydra.main`: a user's mistake ends the program before Hydra reports it."""
+
+    @functools.wraps(task)
+    def wrapped(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except UserError as error:
+            if _traceback_wanted():
+                raise
+            raise SystemExit(f"error: {error}") from error
+
+    return wrapped
 
 
-def _what_was_meant(message: str, arguments: Sequence[str]) -> str:
-    """A line that names the option or choice that was probably meant, or nothing."""
-    choice = re.search(r"Could not find '(.+)/([^/]+)'\n\nAvailable options in", message)
-    if choice:
-        group, name = choice.groups()
-        return f"there is no {group}={name}" + _nearest(name, re.findall(r"\n\t(\S+)", message))
-    known = [*_option_names(Config()), "experiment"]
-    for argument in arguments:
-        key = _key(argument)
-        if f"'{key}'" in message or f"'{key.rpartition('.')[2]}'" in message:
-            return f"there is no option {key}" + _nearest(key, known)
-    return ""
-
-
-def one_line_errors(main: Callable[[], Any]) -> int:
-    """Run a Hydra application; a mistake of the user ends it with one line instead of a traceback.
+def one_line_errors(main: Callable[[], Any], conf: Path | None = None) -> int:
+    """Run a program; a mistake of the user ends it with one line instead of a traceback.
 
     With HYDRA_FULL_ERROR=1 in the environment the traceback is shown after all.
+
+    Args:
+        main: the program, with or without Hydra.
+        conf: folder of the config groups, to name the nearest choice.
     """
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if _traceback_wanted():
         main()
         return 0
-    # Makes Hydra raise instead of printing tracebacks of its own.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Makes Hydra raise instead of printing tracebacks of its own; the processes that Lightning
+    # starts inherit both.
+    os.environ["HYDRA_FULL_ERROR"] = os.environ[_SET_BY_US] = "1"
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        message = str(error)
-        lines = [line for line in message.splitlines() if line.strip()]
+        lines = [line for line in str(error).splitlines() if line.strip()]
         if cause is not error:
             lines.append(str(cause).splitlines()[0])
-        nearest = _what_was_meant(message, sys.argv[1:])
-        print("error: " + "\n".join([*lines, nearest]).rstrip(), file=sys.stderr)
+        meant = command_line.what_was_meant(str(error), sys.argv[1:], conf)
+        print("error: " + "\n".join([*lines, meant]).rstrip(), file=sys.stderr)
     else:
         return 0
     return 1

@@ -21,6 +21,7 @@ _WARNINGS = (
     (".*does not have many workers", "clevr_mini makes a batch in well under a millisecond"),
     (".*The number of training batches .* is smaller than the logging interval", "trial runs"),
     (".*isinstance.treespec, LeafSpec.. is deprecated", "inside Lightning"),
+    (".*recommended to use .self.log.*sync_dist=True", "torchmetrics has added up the processes"),
     (".*Checkpoint directory .* exists and is not empty", "a resumed run goes on in its folder"),
 )
 

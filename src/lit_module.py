@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -17,8 +18,8 @@ from dact.models.network import MACNetwork, VQAOutput
 class VQALitModule(pl.LightningModule):
     """Trains and evaluates a network; knows neither Hydra nor any dataset.
 
-    Every training step seeds its own randomness from `seed`, the step and the process, so that a
-    resumed run draws the same dropout masks as one that was never stopped.
+    Every training step seeds its own randomness from `seed`, the epoch, the batch and the process,
+    so that a resumed run draws the same dropout masks as one that was never stopped.
 
     Args:
         network: answers a `VQABatch`.
@@ -65,8 +66,9 @@ class VQALitModule(pl.LightningModule):
         return self.network(batch)
 
     def on_train_batch_start(self, batch: VQABatch, batch_idx: int) -> None:
-        """Make the step's randomness a function of seed, step and process."""
-        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+        """Make the step's randomness a function of seed, epoch, batch and process."""
+        place = [self.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: VQABatch, batch_idx: int) -> Tensor:
         """Answer loss plus weighted ponder cost."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 ADAPTIVE_NETWORKS = ("act", "dact")
 #: Every network, by name.
 NETWORKS = ("mac", "mac_gate", *ADAPTIVE_NETWORKS)
+#: Options of a network in which it may differ from the plain MAC that it starts from.
+BEYOND_THE_MAC = ("name", "gate", "dropout", "halting_bound", "epsilon")
 PENALTIES = ("unit", "linear", "exp")
 BOUNDS = ("exact", "paper")
 GATE_INPUTS = ("control", "memory", "question")

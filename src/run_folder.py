@@ -88,9 +88,9 @@ def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
 
 def remove_if_unused(folder: Path) -> None:
     """Remove the folder of a run that failed before it left anything but its configuration."""
-    traces = {".hydra", ".lock"}
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= traces:
-        shutil.rmtree(folder)
+    left = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    if all(path.parts[0] == ".hydra" or path.name == ".lock" for path in left):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder_to_resume(name: str, ckpt_path: str) -> Path | None:

@@ -54,6 +54,10 @@ class DataConfig:
     batch_size: int = 64
     eval_batch_size: int = 256
     num_workers: int = 0
+    group_by_length: bool = False
+    """Train on batches of questions of similar length, which saves padding."""
+    threads: int | None = None
+    """Threads that pay off for batches of this size; null: all."""
     generate: dict[str, Any] | None = None
     """Sizes and seed of a dataset that is made on first use; null for one that is not."""
     network: ImpliedNetwork = field(default_factory=ImpliedNetwork)
@@ -139,6 +143,8 @@ class Config:
     seed: int = 0
     ckpt_path: str | None = None
     """A checkpoint, or `last`: to resume from (fit) or to evaluate."""
+    threads: int | None = None
+    """CPU threads that PyTorch uses; null: its own choice."""
     warm_start: str = "auto"
     """auto, none, or a checkpoint: the trained MAC that gated and adaptive networks start from."""
     checkpoint_every: int | None = None

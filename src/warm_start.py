@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from dact import checkpoint as checkpoints
+from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.metrics import GroupMeans
 from dact.models.network import MACNetwork
-from dact.options import NetworkOptions
+from dact.options import BEYOND_THE_MAC, NetworkOptions
 
 FILE = "mac.ckpt"
 
@@ -33,7 +34,7 @@ def folder(cache_dir: Path, data_fingerprint: str, options: NetworkOptions) -> P
     The gate, halting and dropout do not matter: they are what may differ from the MAC.
     """
     shape = checkpoints.plain_options(options)
-    for name in ("name", "gate", "dropout", "halting_bound", "epsilon"):
+    for name in BEYOND_THE_MAC:
         del shape[name]
     text = json.dumps([data_fingerprint, shape], sort_keys=True)
     return cache_dir / "warm_start" / hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -59,11 +60,11 @@ def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
         return True
 
 
-def load_into(network: MACNetwork, path: Path) -> StartingPoint:
+def load_into(network: MACNetwork, path: Path, vocabulary: Vocabulary) -> StartingPoint:
     """Start a network from a trained MAC; only its gate may be missing there.
 
     Raises:
-        UserError: the MAC has another shape, or is a different kind of network.
+        UserError: the MAC has another shape or other words, or is a different kind of network.
     """
     checkpoint = checkpoints.load(path)
     gate = network.gate
@@ -74,6 +75,7 @@ def load_into(network: MACNetwork, path: Path) -> StartingPoint:
     name = checkpoints.describe(checkpoint).config["model"]["name"]
     if name != "mac":
         raise UserError(f"warm_start={path} holds a {name}: start from a plain mac")
+    checkpoints.check_vocabulary(checkpoint, vocabulary, source=str(path))
     checkpoints.load_weights(
         network, checkpoints.network_weights(checkpoint), source=str(path), may_lack=gate_names
     )

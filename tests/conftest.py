@@ -1,7 +1,6 @@
 """A tiny dataset, and the program itself called in one process and in a folder of its own."""
 
 import csv
-import functools
 import json
 import os
 import subprocess
@@ -60,6 +59,11 @@ class Finished(NamedTuple):
         """Rows of metrics.csv."""
         with (self.folder / "metrics.csv").open(newline="") as file:
             return list(csv.DictReader(file))
+
+    @property
+    def predictions(self) -> list[dict[str, Any]]:
+        """Lines of predictions.jsonl."""
+        return json_lines(self.folder / "predictions.jsonl")
 
     def validation(self) -> list[dict[str, float]]:
         """Validation's rows of metrics.csv, one for each epoch."""
@@ -203,6 +207,12 @@ def program(configured: None, data: tuple[str, str], tmp_path: Path) -> Program:
     return Program(tmp_path, *data, *TINY)
 
 
+@pytest.fixture
+def evaluate(configured: None, data: tuple[str, str], tmp_path: Path) -> Program:
+    """run.py on the tiny clevr_mini, with no word about the network."""
+    return Program(tmp_path, *data, "trainer=cpu", "trainer.enable_progress_bar=false")
+
+
 class Trained(NamedTuple):
     """A DACT network fitted for two epochs, and the MAC it started from; read only."""
 
@@ -226,6 +236,3 @@ def trained(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
         dact = program("model=dact", "ponder=5e-3")
     GlobalHydra.instance().clear()
     return Trained(mac, dact, cache, mini_root)
-
-
-partial = functools.partial

@@ -121,11 +121,11 @@ def test_gradients_equal_the_oracle(case):
     loss.backward()
     compared = 0
     for name, parameter in network.named_parameters():
-        if weights[name].grad is not None and parameter.grad is not None:
-            torch.testing.assert_close(parameter.grad, weights[name].grad, rtol=1e-7, atol=1e-11)
-            compared += 1
-        else:
-            assert weights[name].grad is parameter.grad is None, name
+        wanted = weights[name].grad
+        if wanted is None:  # a step that ACT never reached
+            wanted = torch.zeros_like(weights[name])
+        torch.testing.assert_close(parameter.grad, wanted, rtol=1e-7, atol=1e-11)
+        compared += bool(wanted.any())
     assert compared > 20
 
 
@@ -335,10 +335,10 @@ def test_the_same_dropped_out_question_is_used_everywhere():
     assert all(torch.equal(first, other) for other in others)
 
 
-#: Layers whose input each rate thins out; what follows from a thinned-out c_0 = q included.
+#: Layers whose input each rate thins out.
 DROPOUT_BEFORE = {
     "stem": {"stem.conv1", "stem.conv2"},
-    "question": {"cell.control.question", "head.question", "cell.control.combine"},
+    "question": {"cell.control.question", "head.question"},
     "memory": {"cell.read.memory"},
     "read": {"cell.read.knowledge", "cell.read.score"},
     "output": {"head.hidden", "head.output"},
@@ -364,7 +364,7 @@ def test_dropout_sits_before_the_right_layers(rate):
     torch.manual_seed(0)
     network.train()(make_batch())
     assert {path for path, zeros in fractions.items() if any(zeros)} == DROPOUT_BEFORE[rate]
-    for path in DROPOUT_BEFORE[rate] - {"cell.control.combine"}:
+    for path in DROPOUT_BEFORE[rate]:
         assert sum(fractions[path]) / len(fractions[path]) == pytest.approx(0.3, abs=0.12)
 
 

@@ -22,7 +22,8 @@ from batches import (
 from torch import nn
 
 from dact.models import build_network
-from dact.models.mac_cell import Attention, MACCell, attend
+from dact.models.attention import Attention, attend
+from dact.models.mac_cell import MACCell
 from dact.options import DropoutOptions, GateOptions, NetworkOptions
 
 GRID = HEIGHT * WIDTH

@@ -43,6 +43,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         split: the split that validate, test and predict use; by default val, test and val.
         vocabulary: encode with it instead of one made from the training questions (which then
             need not be there unless the model is fitted).
+        group_by_length: train on batches of questions of similar length, which saves padding.
         progress: show bars while long files are read.
 
     Raises:
@@ -69,9 +70,11 @@ class VQADataModule(pl.LightningDataModule, ABC):
         seed: int = 0,
         split: str | None = None,
         vocabulary: Vocabulary | None = None,
+        group_by_length: bool = False,
         progress: bool = True,
     ) -> None:
         super().__init__()
+        self.group_by_length = group_by_length
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
@@ -229,7 +232,9 @@ class VQADataModule(pl.LightningDataModule, ABC):
     def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> VQALoader:
         dataset = self.dataset(split)
         shard = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = ShardSampler(len(dataset), shuffle, self.seed, *shard)
+        grouped = shuffle and self.group_by_length
+        lengths = dataset.questions.lengths[dataset.positions] if grouped else None
+        sampler = ShardSampler(len(dataset), shuffle, self.seed, *shard, lengths, batch_size)
         return make_loader(dataset, sampler, batch_size, self.num_workers)
 
     @functools.cached_property

@@ -43,7 +43,7 @@ class CLEVRDataModule(VQADataModule):
         val_split: split for validation.
         test_split: split for testing; the official one has no answers.
         cache_dir, batch_size, eval_batch_size, num_workers, fraction, seed, split, vocabulary,
-            progress: see `VQADataModule`.
+            group_by_length, progress: see `VQADataModule`.
     """
 
     type_names = QUESTION_TYPES
@@ -64,6 +64,7 @@ class CLEVRDataModule(VQADataModule):
         seed: int = 0,
         split: str | None = None,
         vocabulary: Vocabulary | None = None,
+        group_by_length: bool = False,
         progress: bool = True,
     ) -> None:
         super().__init__(
@@ -76,6 +77,7 @@ class CLEVRDataModule(VQADataModule):
             seed=seed,
             split=split,
             vocabulary=vocabulary,
+            group_by_length=group_by_length,
             progress=progress,
         )
         if features not in ("state", "grid"):

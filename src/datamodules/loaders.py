@@ -31,6 +31,36 @@ def choose_images(
     return np.flatnonzero(np.isin(image_rows, chosen))
 
 
+#: Batches that are sorted by length together.
+WINDOW = 50
+
+
+def group_by_length(
+    order: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Reorder examples so that those of a batch have similar lengths, which saves padding.
+
+    Windows of `WINDOW` batches are sorted by length and cut into batches, whose order is then
+    shuffled over the whole epoch; an incomplete batch stays the last.
+
+    Args:
+        order: (n,) a random order of examples.
+        lengths: length of each example.
+        batch_size: examples of a batch, over all processes.
+        rng: shuffles the batches.
+    """
+    window = WINDOW * batch_size
+    starts = range(0, len(order), window)
+    parts = [order[start : start + window] for start in starts]
+    ordered = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    whole = len(order) // batch_size * batch_size
+    batches = rng.permutation(ordered[:whole].reshape(-1, batch_size))
+    return np.concatenate([batches.ravel(), ordered[whole:]])
+
+
 class ShardSampler(DistributedSampler):
     """The examples of one process, in an order that depends on seed and epoch alone.
 
@@ -45,12 +75,23 @@ class ShardSampler(DistributedSampler):
         seed: of the orders.
         rank: this process, in 0..world_size-1.
         world_size: number of processes.
+        lengths: lengths of the examples, to shuffle batches of similar lengths; None: not.
+        batch_size: with `lengths`: examples of a batch of one process.
     """
 
     def __init__(
-        self, size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        size: int,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        lengths: NDArray[np.int64] | None = None,
+        batch_size: int = 1,
     ) -> None:
         super().__init__(range(size), world_size, rank, shuffle, seed)
+        self._lengths = lengths
+        self._batch_size = batch_size * world_size
         self._skip = 0
 
     def skip_once(self, count: int) -> None:
@@ -71,7 +112,10 @@ class ShardSampler(DistributedSampler):
         size = len(self.dataset)
         if not self.shuffle:
             return np.arange(size)
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(size)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(size)
+        if self._lengths is not None:
+            order = group_by_length(order, self._lengths, self._batch_size, rng)
         return np.resize(order, len(self) * self.num_replicas)
 
 

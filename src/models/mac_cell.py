@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu
+from torch.nn.functional import elu, linear
 
+from dact.models.attention import Attention, attend
 from dact.models.encoders import EncodedQuestion, Knowledge
 from dact.models.functional import masked_softmax
 from dact.models.layers import Gate, dropout_mask, xavier_linear
@@ -24,8 +25,8 @@ class MACInputs(NamedTuple):
     """(B, S) bool."""
     question: Tensor
     """(B, D) q, after dropout."""
-    control_question: Tensor
-    """(B, D) q' = tanh(W_s q)."""
+    plan: Tensor
+    """(B, N, D) what the question adds to the control query of each step."""
     answer_question: Tensor
     """(B, D) W_q q, for the answer head."""
     cells: Tensor
@@ -62,30 +63,12 @@ class StepTrace(NamedTuple):
     """(B, K) in 0..1."""
 
 
-class Attention(nn.Module):
-    """softmax_s(w·(query ⊙ key_s) + b) with the product folded into the query."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.score = xavier_linear(dim, 1)
-
-    def forward(self, query: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, D) query and (B, n, D) keys -> (B, n) weights, zero where `mask` is False."""
-        scaled = (query * self.score.weight).unsqueeze(-1)
-        logits = torch.bmm(keys, scaled).squeeze(-1) + self.score.bias
-        return logits.softmax(-1) if mask is None else masked_softmax(logits, mask)
-
-
-def attend(weights: Tensor, values: Tensor) -> Tensor:
-    """Weighted sum of values: (B, n) and (B, n, D) -> (B, D)."""
-    return torch.bmm(weights.unsqueeze(1), values).squeeze(1)
-
-
 class ControlUnit(nn.Module):
     """Which part of the question this step is about.
 
     p = W_n q' ; c' = W_c [c_{n-1} ; p] ; c_n = Σ_s softmax_s(w·(c' ⊙ word_s) + b) word_s, with one
-    W_n per step.
+    W_n per step. W_c is applied in halves, so that what the question contributes to all steps is
+    computed at once, in `plan`.
     """
 
     def __init__(self, dim: int, max_steps: int) -> None:
@@ -95,10 +78,19 @@ class ControlUnit(nn.Module):
         self.combine = xavier_linear(2 * dim, dim)
         self.attention = Attention(dim)
 
+    def plan(self, question: Tensor) -> Tensor:
+        """(B, D) q -> (B, N, D) what the question adds to c' in each step, with the bias."""
+        weights = torch.cat([position.weight for position in self.positions])
+        biases = torch.cat([position.bias for position in self.positions])
+        projected = linear(torch.tanh(self.question(question)), weights, biases)
+        projected = projected.unflatten(-1, (len(self.positions), -1))
+        _, of_position = self.combine.weight.chunk(2, dim=1)
+        return linear(projected, of_position, self.combine.bias)
+
     def forward(self, control: Tensor, inputs: MACInputs, n: int) -> tuple[Tensor, Tensor]:
         """(B, D) c_{n-1} -> (B, D) c_n and the (B, S) word attention; n counts from 1."""
-        position = self.positions[n - 1](inputs.control_question)
-        query = self.combine(torch.cat([control, position], dim=-1))
+        of_control, _ = self.combine.weight.chunk(2, dim=1)
+        query = linear(control, of_control) + inputs.plan[:, n - 1]
         weights = self.attention(query, inputs.words, inputs.word_mask)
         return attend(weights, inputs.words), weights
 
@@ -131,7 +123,7 @@ class ReadUnit(nn.Module):
         """(B, K, D) knowledge -> Kp and W_1b Kp + b_1, both (B, K, D)."""
         projected = self.knowledge(cells)
         _, of_knowledge = self.combine.weight.chunk(2, dim=1)
-        return projected, nn.functional.linear(projected, of_knowledge, self.combine.bias)
+        return projected, linear(projected, of_knowledge, self.combine.bias)
 
     def forward(self, memory: Tensor, control: Tensor, inputs: MACInputs) -> tuple[Tensor, Tensor]:
         """(B, D) m̃_{n-1} and c_n -> (B, D) r_n and the (B, K) knowledge attention."""
@@ -141,7 +133,7 @@ class ReadUnit(nn.Module):
             projected, base = self.project(cells)
         of_product, _ = self.combine.weight.chunk(2, dim=1)
         product = self.memory(memory).unsqueeze(1) * projected
-        hidden = elu(nn.functional.linear(product, of_product) + base)
+        hidden = elu(linear(product, of_product) + base)
         interaction = elu(self.interact(hidden) * control.unsqueeze(1))
         logits = self.score(self.dropout(interaction)).squeeze(-1)
         weights = masked_softmax(logits, inputs.cell_mask)
@@ -227,7 +219,7 @@ class MACCell(nn.Module):
             words=question.words,
             word_mask=question.mask,
             question=question.vector,
-            control_question=torch.tanh(self.control.question(question.vector)),
+            plan=self.control.plan(question.vector),
             answer_question=answer_question,
             cells=knowledge.cells,
             cell_mask=knowledge.mask,

@@ -1,0 +1,139 @@
+"""Where runs live: names, numbers, and what `last` means."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dact import run_folder
+from dact.errors import UserError
+
+NAME = "clevr-dact-5e-3-s0"
+
+
+def make_checkpoint(folder, epoch, step):
+    path = Path(folder, "checkpoints", f"epoch{epoch:02d}-step{step:06d}.ckpt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    last = path.with_name("last.ckpt")
+    last.unlink(missing_ok=True)
+    last.symlink_to(path.name)
+    return path
+
+
+def new_process():
+    run_folder.allocate.cache_clear()
+
+
+@given(
+    st.sampled_from(["clevr", "clevr_mini", "gqa"]),
+    st.sampled_from(["mac", "mac_gate", "act", "dact"]),
+    st.floats(),
+    st.integers(0, 2**32 - 1),
+)
+def test_names_are_readable_to_hydra(data, model, cost, seed):
+    assert re.fullmatch(r"[A-Za-z0-9.+_-]+", run_folder.run_name(data, model, cost, seed))
+
+
+def test_a_fixed_network_has_no_cost_in_its_name():
+    assert run_folder.run_name("clevr", "mac_gate", 5e-3, 2) == "clevr-mac_gate-0-s2"
+
+
+def test_different_costs_have_different_folders():
+    names = {run_folder.run_name("clevr", "dact", cost, 0) for cost in (5e-3, 5.0000001e-3)}
+    assert len(names) == 2
+
+
+def test_every_start_takes_a_folder_of_its_own():
+    folders = []
+    for _ in range(3):
+        folders.append(run_folder.allocate("fit", NAME, None))
+        new_process()
+    assert folders == [f"logs/fit/{NAME}", f"logs/fit/{NAME}-2", f"logs/fit/{NAME}-3"]
+    assert all(Path(folder).is_dir() for folder in folders)
+    assert run_folder.allocate("predict", NAME, None) == f"logs/predict/{NAME}"
+
+
+def test_one_process_keeps_its_folder():
+    first = run_folder.allocate("fit", NAME, None)
+    assert run_folder.allocate("fit", NAME, None) == first
+
+
+def test_other_configurations_do_not_count():
+    for name in (NAME.replace("s0", "s01"), NAME + "-x", NAME + "-2-3"):
+        make_checkpoint(f"logs/fit/{name}", 1, 10)
+    assert run_folder.folders_of("fit", NAME) == []
+    assert run_folder.newest_with_checkpoint(NAME) is None
+
+
+def test_the_newest_folder_is_the_one_with_the_highest_number():
+    for number in (2, 10, 9):
+        make_checkpoint(f"logs/fit/{NAME}-{number}", 0, 5)
+    make_checkpoint(f"logs/fit/{NAME}", 3, 50)
+    Path(f"logs/fit/{NAME}-11").mkdir()
+    assert run_folder.newest_with_checkpoint(NAME) == Path(f"logs/fit/{NAME}-10")
+
+
+def test_resuming_goes_on_in_the_same_folder():
+    path = make_checkpoint(f"logs/fit/{NAME}-2", 0, 5)
+    make_checkpoint(f"logs/fit/{NAME}", 0, 5)
+    for given_path in ("last", str(path), str(path.absolute())):
+        assert (
+            Path(run_folder.allocate("fit", NAME, given_path)).absolute()
+            == (path.absolute().parents[1])
+        )
+
+
+def test_evaluation_and_foreign_checkpoints_get_a_folder_of_their_own():
+    path = make_checkpoint(f"logs/fit/{NAME}", 0, 5)
+    foreign = make_checkpoint("elsewhere", 0, 5)
+    assert run_folder.allocate("validate", NAME, str(path)) == f"logs/validate/{NAME}"
+    assert run_folder.allocate("fit", NAME, str(foreign)) == f"logs/fit/{NAME}-2"
+
+
+def test_last_is_the_newest_by_step_not_by_time():
+    newest = make_checkpoint("run", 3, 1000)
+    make_checkpoint("run", 2, 999)
+    (found, *_) = run_folder.checkpoints_in(Path("run"))
+    assert found == newest
+
+
+def test_last_prefers_the_run_folder():
+    own = make_checkpoint("own", 0, 1)
+    other = make_checkpoint(f"logs/fit/{NAME}", 0, 5)
+    found = run_folder.resolve_checkpoint("last", Path("own"), NAME)
+    assert found.resolve() == own.resolve()
+    found = run_folder.resolve_checkpoint("last", Path("empty"), NAME)
+    assert found.resolve() == other.resolve()
+
+
+def test_a_dangling_link_is_no_checkpoint():
+    make_checkpoint("run", 0, 1).unlink()
+    assert run_folder.checkpoints_in(Path("run")) == []
+
+
+@pytest.mark.parametrize("given_path", ["last", "missing.ckpt", "."])
+def test_a_missing_checkpoint_is_named(given_path):
+    with pytest.raises(UserError, match=f"ckpt_path={given_path}"):
+        run_folder.resolve_checkpoint(given_path, Path("run"), NAME)
+
+
+def test_an_unwritable_place_is_named():
+    Path("logs").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot write to logs/fit: .*hydra\.run\.dir=PATH"):
+        run_folder.allocate("fit", NAME, None)
+
+
+def test_only_unused_folders_are_removed():
+    for name in (".hydra/config.yaml", ".lock", "warm_start/.lock"):
+        path = Path("unused", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    run_folder.remove_if_unused(Path("unused"))
+    assert not Path("unused").exists()
+    run_folder.remove_if_unused(Path("unused"))
+    path = make_checkpoint("used", 0, 1)
+    run_folder.remove_if_unused(Path("used"))
+    assert path.exists()
