@@ -75,11 +75,7 @@ def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | None:
     data = build_datamodule(**config.data_options(cfg))
     data.prepare_data("fit")
     data.setup("fit")
-    network = build_network(
-        checkpoints.network_options(config.plain(cfg)),
-        ponder=checkpoints.ponder_options(config.plain(cfg)),
-        **sizes(data),
-    )
+    network = make_network(cfg, data)
     started_from, resume_from, known = None, None, {}
     if cfg.ckpt_path:
         resume_from, saved = check_resumable(cfg, folder, network, data)
@@ -198,14 +194,10 @@ def evaluate(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | Non
     data.prepare_data(cfg.mode)
     data.setup(cfg.mode)
     split = data.splits_of(cfg.mode)[-1]
-    found = sizes(data)
-    if found != (expected := checkpoints.sizes(description, data.vocabulary)):
-        raise UserError(f"{path} was trained on other features: {expected}, not {found}")
-    network = build_network(
-        checkpoints.network_options(config.plain(cfg)),
-        ponder=checkpoints.ponder_options(config.plain(cfg)),
-        **found,
-    )
+    expected = checkpoints.sizes(description, data.vocabulary)
+    if sizes(data) != expected:
+        raise UserError(f"{path} was trained on other features: {expected}, not {sizes(data)}")
+    network = make_network(cfg, data)
     checkpoints.load_weights(network, checkpoints.network_weights(saved), source=str(path))
     module = build_module(cfg, network, data)
     if cfg.mode == "predict":
@@ -232,6 +224,13 @@ def predict(
     trainer.predict(module, data, return_predictions=False)
     if trainer.is_global_zero:
         Console().print(f"predictions are in {path}", soft_wrap=True, highlight=False)
+
+
+def make_network(cfg: DictConfig, data: VQADataModule) -> MACNetwork:
+    """The configured network, of the size that the data ask for."""
+    plain = config.plain(cfg)
+    options, ponder = checkpoints.network_options(plain), checkpoints.ponder_options(plain)
+    return build_network(options, ponder=ponder, **sizes(data))
 
 
 def build_module(cfg: DictConfig, network: MACNetwork, data: VQADataModule) -> VQALitModule:

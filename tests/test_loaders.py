@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,29 @@ def test_training_order_is_a_function_of_seed_and_epoch(root: Path) -> None:
         assert sorted(order) == list(range(35))
         assert orders.setdefault((seed, epoch), order) == order
     assert len(set(map(tuple, orders.values()))) == 3
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_grouping_by_length_keeps_every_example_and_saves_padding(world_size: int) -> None:
+    size, batch_size = 1009, 7
+    lengths = np.random.default_rng(0).integers(3, 40, size)
+
+    def batches(*grouping: Any) -> list[np.ndarray]:
+        shards = [
+            list(ShardSampler(size, True, 3, rank, world_size, *grouping))
+            for rank in range(world_size)
+        ]
+        assert set().union(*shards) == set(range(size))
+        starts = range(0, len(shards[0]), batch_size)
+        return [lengths[shard[start : start + batch_size]] for shard in shards for start in starts]
+
+    def padding(parts: list[np.ndarray]) -> int:
+        return sum(int((part.max() - part).sum()) for part in parts)
+
+    grouped = batches(lengths, batch_size)
+    assert padding(grouped) < padding(batches()) / 5
+    longest = [part.max() for part in grouped]
+    assert longest != sorted(longest)  # the batches themselves are in a random order
 
 
 def test_loaders_leave_the_global_generator_alone(root: Path) -> None:

@@ -397,13 +397,9 @@ def test_costs_as_typed(mini_root, tmp_path, typed, name):
 
 @pytest.mark.slow
 def test_two_processes_score_every_question_once(trained, tmp_path):
-    data = (
-        f"data.root={trained.root}",
-        f"data.cache_dir={trained.cache}",
-        "data.eval_batch_size=5",
-    )
-    typed = ("mode=validate", f"ckpt_path={trained.dact.last}", *data)
-    done = command(*typed, "trainer=ddp_cpu", cwd=tmp_path)
+    data = (f"data.root={trained.root}", f"data.cache_dir={trained.cache}")
+    typed = (f"ckpt_path={trained.dact.last}", *data, "data.eval_batch_size=5", "trainer=ddp_cpu")
+    done = command("mode=validate", *typed, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("logs/validate/*/metrics.csv")
     with path.open() as file:
