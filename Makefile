@@ -23,10 +23,10 @@ demo-sweep: env ## DACT at four ponder costs, from the same MAC (two CPU cores: 
 	$(BIN)/python run.py -m model=dact ponder=0,1e-3,5e-3,5e-2
 
 test: env ## The default tests (under 5 minutes)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
 test-slow: env ## The tests that take longer
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: env ## Style, spelling and large files
 	$(BIN)/ruff check

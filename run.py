@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from rich.console import Console
 
 from dact import checkpoint as checkpoints
-from dact import command_line, config, run_folder, warm_start
+from dact import checks, command_line, config, run_folder, warm_start
 from dact.callbacks import (
     EpochSummary,
     PredictionWriter,
@@ -52,8 +52,8 @@ def main(cfg: DictConfig) -> float | None:
 
 def run(cfg: DictConfig, *, folder: Path, typed: Sequence[str] = ()) -> float | None:
     """Run a composed configuration in `folder`; `typed` are the overrides that the user gave."""
-    config.check(cfg)
-    config.check_ponder_is_used(cfg, typed)
+    checks.check(cfg)
+    checks.check_ponder_is_used(cfg, typed)
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
@@ -76,11 +76,13 @@ def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | None:
     data.prepare_data("fit")
     data.setup("fit")
     network = make_network(cfg, data)
-    started_from, resume_from, known = None, None, {}
+    module = build_module(cfg, network, data)
+    started_from, resume_from = None, None
     if cfg.ckpt_path:
-        resume_from, saved = check_resumable(cfg, folder, network, data)
+        resume_from = run_folder.resolve_checkpoint(cfg.ckpt_path, folder, config.name_of(cfg))
+        saved = checkpoints.load_resumable(resume_from, network, data.vocabulary)
         started_from = checkpoints.describe(saved).started_from
-        known = checkpoints.results(saved)
+        module.results = checkpoints.results(saved)
     elif cfg.model.name != "mac" and cfg.warm_start != "none":
         started_from = start_from_mac(cfg, folder, typed, data, network)
     description = checkpoints.Description(
@@ -91,22 +93,7 @@ def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | None:
         type_names=list(data.type_names),
         started_from=started_from,
     )
-    module = build_module(cfg, network, data)
-    module.results = known
-    trainer = build_trainer(
-        cfg,
-        folder,
-        [
-            EMAWeightAveraging(decay=cfg.optimizer.ema_decay),
-            SelfDescribing(description),
-            EpochSummary(),
-            *checkpoint_callbacks(
-                folder / run_folder.CHECKPOINTS,
-                keep=cfg.keep_checkpoints,
-                every_n_steps=cfg.checkpoint_every,
-            ),
-        ],
-    )
+    trainer = build_trainer(cfg, folder, fit_callbacks(cfg, folder, description))
     trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
     if not module.results:  # trainer.limit_val_batches=0
         return None
@@ -116,11 +103,27 @@ def fit(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | None:
     return module.results["all"].accuracy
 
 
+def fit_callbacks(
+    cfg: DictConfig, folder: Path, description: checkpoints.Description
+) -> list[pl.Callback]:
+    """What a fit does besides fitting: averages weights, saves checkpoints, reports epochs."""
+    return [
+        EMAWeightAveraging(decay=cfg.optimizer.ema_decay),
+        SelfDescribing(description),
+        EpochSummary(),
+        *checkpoint_callbacks(
+            folder / run_folder.CHECKPOINTS,
+            keep=cfg.keep_checkpoints,
+            every_n_steps=cfg.checkpoint_every,
+        ),
+    ]
+
+
 def finish_fit(
-    cfg: DictConfig, module: VQALitModule, data: VQADataModule, description: Any
+    cfg: DictConfig, module: VQALitModule, data: VQADataModule, description: checkpoints.Description
 ) -> None:
     """Keep a whole plain MAC for later gated and adaptive networks to start from."""
-    if cfg.model.name == "mac" and not config.is_limited(cfg.trainer):
+    if cfg.model.name == "mac" and not checks.is_limited(cfg.trainer):
         entry = checkpoints.entry(description, module.results)
         weights = {"state_dict": module.state_dict(), checkpoints.ENTRY: entry}
         warm_start.offer(mac_folder(cfg, data), weights)
@@ -164,20 +167,6 @@ def train_mac(cfg: DictConfig, folder: Path, typed: Sequence[str], data: VQAData
     run(mac_cfg, folder=mac_run, typed=arguments)
     found = warm_start.find(mac_folder(cfg, data))
     return found.path if found else run_folder.checkpoints_in(mac_run)[0]
-
-
-def check_resumable(
-    cfg: DictConfig, folder: Path, network: MACNetwork, data: VQADataModule
-) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint to resume from, and its content, once it is known to fit."""
-    path = run_folder.resolve_checkpoint(cfg.ckpt_path, folder, config.name_of(cfg))
-    saved = checkpoints.load(path)
-    if "optimizer_states" not in saved:
-        raise UserError(f"{path} holds weights alone: start from it with warm_start=PATH")
-    weights = checkpoints.network_weights(saved)
-    checkpoints.check_weights(network, weights, source=str(path))
-    checkpoints.check_vocabulary(saved, data.vocabulary, source=str(path))
-    return path, saved
 
 
 def evaluate(cfg: DictConfig, folder: Path, typed: Sequence[str]) -> float | None:

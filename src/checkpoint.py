@@ -203,3 +203,17 @@ def load_weights(
     """Copy weights into a network, after `check_weights` (same arguments)."""
     check_weights(network, weights, source=source, may_lack=may_lack)
     network.load_state_dict(weights, strict=not may_lack)
+
+
+def load_resumable(path: Path, network: nn.Module, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Read a checkpoint that training can go on from, without touching the network.
+
+    Raises:
+        UserError: it is damaged, of another network or vocabulary, or holds weights alone.
+    """
+    saved = load(path)
+    if "optimizer_states" not in saved:
+        raise UserError(f"{path} holds weights alone: start from it with warm_start=PATH")
+    check_weights(network, network_weights(saved), source=str(path))
+    check_vocabulary(saved, vocabulary, source=str(path))
+    return saved

@@ -10,7 +10,7 @@ from conftest import CONF, TINY, Program, compose, plain
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from dact import checkpoint, config
+from dact import checkpoint, checks, config
 from dact.errors import UserError
 from dact.schema import TrainerConfig
 
@@ -38,7 +38,7 @@ def test_every_file_is_reached_by_some_test():
 )
 def test_every_choice_composes(choice):
     cfg = compose(choice)
-    config.check(cfg)
+    checks.check(cfg)
     plain(cfg)
     group, _, name = choice.partition("=")
     if group in ("data", "model"):
@@ -231,7 +231,7 @@ def defaults():
 def test_what_cannot_work_is_refused(defaults, override, message):
     cfg = OmegaConf.merge(defaults, OmegaConf.from_dotlist([override]))
     with pytest.raises(UserError) as raised:
-        config.check(cfg)
+        checks.check(cfg)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -239,11 +239,11 @@ def test_what_cannot_work_is_refused(defaults, override, message):
 @pytest.mark.parametrize("name", ["colour", "model.dimm", "ponder.costs"])
 def test_options_that_nothing_reads_are_refused(name):
     with pytest.raises(UserError, match=f"^there is no option {name}"):
-        config.check(compose(f"+{name}=8"))
+        checks.check(compose(f"+{name}=8"))
 
 
 def test_options_of_loggers_and_generators_are_free():
-    config.check(compose("+logger.prefix=x", "+data.generate.max_hops=1"))
+    checks.check(compose("+logger.prefix=x", "+data.generate.max_hops=1"))
 
 
 @pytest.mark.parametrize("model", ["mac", "mac_gate"])
@@ -251,17 +251,17 @@ def test_options_of_loggers_and_generators_are_free():
 def test_a_network_without_ponder_cost_refuses_one(model, typed):
     typed = [f"model={model}", typed]
     with pytest.raises(UserError, match=f"model={model} takes a fixed number of steps"):
-        config.check_ponder_is_used(compose(*typed), typed)
+        checks.check_ponder_is_used(compose(*typed), typed)
 
 
 @pytest.mark.parametrize("typed", [[], ["ponder=0"], ["ponder.cost=0"], ["ponder=0.0"]])
 def test_a_network_without_ponder_cost_takes_none(typed):
-    config.check_ponder_is_used(compose("model=mac", *typed), typed)
+    checks.check_ponder_is_used(compose("model=mac", *typed), typed)
 
 
 @pytest.mark.parametrize("model", ["act", "dact"])
 def test_adaptive_networks_take_a_ponder_cost(model):
-    config.check_ponder_is_used(compose(f"model={model}", "ponder=3e-3"), ["ponder.cost=3e-3"])
+    checks.check_ponder_is_used(compose(f"model={model}", "ponder=3e-3"), ["ponder.cost=3e-3"])
 
 
 # What a limited fit is.
@@ -280,12 +280,12 @@ def test_adaptive_networks_take_a_ponder_cost(model):
     ],
 )
 def test_a_trial_is_no_whole_fit(override):
-    assert config.is_limited(compose(override).trainer)
+    assert checks.is_limited(compose(override).trainer)
 
 
 @pytest.mark.parametrize("override", ["trainer=cpu", "trainer.max_epochs=1", "trainer=ddp"])
 def test_a_short_fit_is_a_whole_fit(override):
-    assert not config.is_limited(compose(override).trainer)
+    assert not checks.is_limited(compose(override).trainer)
 
 
 # What a mistake looks like.

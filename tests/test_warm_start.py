@@ -9,7 +9,7 @@ from conftest import TINY, Program, compose
 from filelock import FileLock
 
 import run
-from dact import checkpoint, config, warm_start
+from dact import checkpoint, checks, config, warm_start
 from dact.errors import UserError
 from dact.metrics import GroupMeans
 from dact.options import NetworkOptions
@@ -225,8 +225,8 @@ def test_other_data_stop_with_the_exact_command(configured, mini_root, tmp_path,
     assert mac.data == adaptive.data
     assert mac.seed == adaptive.seed
     assert mac.trainer.max_epochs == 10
-    config.check(mac)
-    config.check_ponder_is_used(mac, command)
+    checks.check(mac)
+    checks.check_ponder_is_used(mac, command)
     options = [checkpoint.network_options(config.plain(cfg)) for cfg in (mac, adaptive)]
     assert len({warm_start.folder(cache, "abc", one) for one in options}) == 1
     # Once that command has run, the same run finds its MAC.

@@ -110,8 +110,8 @@ class CLEVRDataModule(VQADataModule):
             )
         if self.features == "grid" and not self._grid(split).is_file():
             raise UserError(
-                f"{self._grid(split)} is missing: make it with scripts/extract_features.py, or "
-                "use data.features=state"
+                f"{self._grid(split)} is missing: it should hold a dataset 'data' of (images, "
+                "channels, height, width), row = image_index; or use data.features=state"
             )
 
     def question_files(self, split: str) -> Sequence[Path]:

@@ -1,5 +1,6 @@
 """Which examples, in which order, and a loader that can go on in the middle of an epoch."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,10 +152,20 @@ class VQALoader(DataLoader):
         self._batches_to_skip = 0 if finished else state["batches"]
 
 
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def make_loader(
     dataset: VQADataset, sampler: ShardSampler, batch_size: int, num_workers: int
 ) -> VQALoader:
-    """A loader that asks the dataset once per batch and drops nothing."""
+    """A loader that asks the dataset once per batch and drops nothing.
+
+    More workers than cores would only slow each other down: no more are started.
+    """
+    num_workers = min(num_workers, available_cores())
     return VQALoader(
         dataset,
         batch_size=batch_size,

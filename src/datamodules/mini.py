@@ -1,6 +1,5 @@
 """`clevr_mini`: a CLEVR directory that is made on first use."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from dact.datamodules.clevr_mini import generate
 
 from .clevr import CLEVRDataModule
+from .loaders import available_cores
 
 
 class CLEVRMiniDataModule(CLEVRDataModule):
@@ -32,6 +32,6 @@ class CLEVRMiniDataModule(CLEVRDataModule):
         with FileLock(self.root.parent / f".{self.root.name}.lock"):
             if not self.root.is_dir() or not any(self.root.iterdir()):
                 rank_zero_info(f"making clevr_mini in {self.root} (once)")
-                workers = min(8, len(os.sched_getaffinity(0)))
+                workers = min(8, available_cores())
                 generate(self.root, workers=workers, progress=self.progress, **self.recipe)
         super().prepare_data(stage)

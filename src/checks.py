@@ -1,0 +1,127 @@
+"""Which configurations make sense; loads no PyTorch.
+
+A configuration here is anything of the shape of `dact.schema.Config`.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import is_dataclass
+from typing import Any
+
+from dact import command_line
+from dact.errors import UserError
+from dact.options import (
+    ADAPTIVE_NETWORKS,
+    BOUNDS,
+    CONTROL_INITS,
+    EMBEDDING_INITS,
+    GATE_INPUTS,
+    NETWORKS,
+    PENALTIES,
+)
+from dact.schema import MODES, SCHEDULES, Config, ModelConfig, OptimizerConfig, TrainerConfig
+
+
+def _one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
+    if value not in choices:
+        known = ", ".join("null" if choice is None else str(choice) for choice in choices)
+        raise UserError(f"{name}={value} is unknown: choose one of {known}")
+
+
+def _number(name: str, value: float | None, low: float, high: float = math.inf) -> None:
+    if value is not None and not (math.isfinite(value) and low <= value <= high):
+        limit = f"at least {low:g}" if high == math.inf else f"in {low:g}..{high:g}"
+        raise UserError(f"{name}={value:g} is not possible: it must be a number {limit}")
+
+
+def check(cfg: Config) -> None:
+    """Refuse what cannot work, before anything is loaded.
+
+    Raises:
+        UserError: names the option, its value and what it may be.
+    """
+    _check_names(cfg, Config())
+    _one_of("mode", cfg.mode, MODES)
+    _number("seed", cfg.seed, 0, 2**32 - 1)
+    if cfg.keep_checkpoints != -1:
+        _number("keep_checkpoints", cfg.keep_checkpoints, 1)
+    _number("threads", cfg.threads, 1)
+    _number("checkpoint_every", cfg.checkpoint_every, 1)
+    _number("ponder.cost", cfg.ponder.cost, 0)
+    _number("ponder.phase", cfg.ponder.phase, 0)
+    _number("ponder.min_penalty", cfg.ponder.min_penalty, 0)
+    _one_of("ponder.penalty", cfg.ponder.penalty, PENALTIES)
+    if not 0 < cfg.data.fraction <= 1:
+        raise UserError(f"data.fraction={cfg.data.fraction:g} is not possible: it is in (0, 1]")
+    for name in ("batch_size", "eval_batch_size"):
+        _number(f"data.{name}", getattr(cfg.data, name), 1)
+    _number("data.num_workers", cfg.data.num_workers, 0)
+    _check_model(cfg.model)
+    _check_optimizer(cfg.optimizer)
+
+
+def _check_names(cfg: Any, schema: Any, prefix: str = "") -> None:
+    """Refuse options that were added with '+' and that nothing would read."""
+    for name in cfg:
+        if name not in vars(schema):
+            raise UserError(command_line.no_such_option(f"{prefix}{name}"))
+        if is_dataclass(known := getattr(schema, name)):
+            _check_names(cfg[name], known, f"{prefix}{name}.")
+
+
+def _check_model(model: ModelConfig) -> None:
+    _one_of("model.name", model.name, NETWORKS)
+    _one_of("model.embedding_init", model.embedding_init, EMBEDDING_INITS)
+    _one_of("model.control_init", model.control_init, CONTROL_INITS)
+    _one_of("model.halting_bound", model.halting_bound, (*BOUNDS, None))
+    for name in ("max_steps", "embedding_dim", "stem_kernel"):
+        _number(f"model.{name}", getattr(model, name), 1)
+    _number("model.dim", model.dim, 2)
+    if model.dim % 2:
+        raise UserError(f"model.dim={model.dim} is odd: the two directions of the LSTM share it")
+    if model.stem_kernel % 2 == 0:
+        raise UserError(f"model.stem_kernel={model.stem_kernel} is even: the map would change size")
+    if not model.gate.inputs:
+        raise UserError(f"model.gate.inputs is empty: give any of {', '.join(GATE_INPUTS)}")
+    for name in model.gate.inputs:
+        _one_of("model.gate.inputs", name, GATE_INPUTS)
+    for size in model.gate.hidden_dims:
+        _number("model.gate.hidden_dims", size, 1)
+    _number("model.epsilon", model.epsilon, 0, 1)
+    rates = {"model.gate.dropout": model.gate.dropout}
+    for name in ("stem", "question", "memory", "read", "output"):
+        rates[f"model.dropout.{name}"] = getattr(model.dropout, name)
+    for name, rate in rates.items():
+        _number(name, rate, 0, 1)
+
+
+def _check_optimizer(optimizer: OptimizerConfig) -> None:
+    _one_of("optimizer.schedule", optimizer.schedule, SCHEDULES)
+    _number("optimizer.learning_rate", optimizer.learning_rate, 0)
+    _number("optimizer.gate_learning_rate", optimizer.gate_learning_rate, 0)
+    _number("optimizer.warmup", optimizer.warmup, 0, 1)
+    _number("optimizer.decay", optimizer.decay, 0, 1)
+    _number("optimizer.ema_decay", optimizer.ema_decay, 0, 1)
+
+
+def check_ponder_is_used(cfg: Config, overrides: Iterable[str]) -> None:
+    """Refuse a ponder cost that was typed for a network without one.
+
+    Args:
+        cfg: the composed configuration.
+        overrides: what the user typed, such as `ponder.cost=0.003`.
+    """
+    typed = any(text.lstrip("+").startswith(("ponder=", "ponder.cost=")) for text in overrides)
+    if cfg.model.name not in ADAPTIVE_NETWORKS and typed and cfg.ponder.cost != 0:
+        raise UserError(
+            f"model={cfg.model.name} takes a fixed number of steps and has no ponder cost: "
+            "leave ponder out, or choose model=dact or model=act"
+        )
+
+
+def is_limited(trainer: TrainerConfig) -> bool:
+    """Whether a fit sees less than its epochs: a trial, whose result is no trained network."""
+    limits = ("limit_train_batches", "limit_val_batches", "overfit_batches", "max_time")
+    return trainer.max_steps != -1 or any(
+        getattr(trainer, name) for name in (*limits, "fast_dev_run")
+    )
