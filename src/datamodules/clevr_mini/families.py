@@ -13,22 +13,22 @@ from dact.datamodules.clevr_mini.attributes import ATTRIBUTES, VALUES
 # Share of each group among the questions. Mostly short questions, so that a small network learns
 # the task within minutes on a CPU, with a tail that rewards more reasoning steps.
 MIX = {
-    "zero_hop": 0.36,
-    "one_hop": 0.30,
+    "zero_hop": 0.37,
+    "one_hop": 0.31,
     "two_hop": 0.13,
     "three_hop": 0.03,
     "same_attribute": 0.06,
     "equal_attribute": 0.05,
-    "compare_integer": 0.03,
+    "compare_integer": 0.02,
     "single_and": 0.02,
-    "single_or": 0.02,
+    "single_or": 0.01,
 }
 # Wanted share of each count among count questions: high counts are rare in small scenes.
 COUNT_SHARES = {"0": 0.27, "1": 0.32, "2": 0.24, "3": 0.11, "4": 0.04, "5": 0.015, "6": 0.005}
 # How often one of these is asked relative to one of the four queries. Attention that averages over
 # objects has no direct way to count them, so counting takes the longest to learn.
-COUNT_WEIGHT = 0.3
-EXIST_WEIGHT = 0.5
+COUNT_WEIGHT = 0.2
+EXIST_WEIGHT = 0.45
 
 
 class Family(NamedTuple):
