@@ -84,7 +84,7 @@ class OptimizerConfig:
     schedule: str = MISSING
     warmup: float = 0.05
     """trapezoid: share of all steps with a rising rate."""
-    decay: float = 0.5
+    decay: float = 0.7
     """trapezoid: share of all steps, at the end, with a falling rate."""
     ema_decay: float = 0.999
     """Decay of the weight average per optimizer step."""

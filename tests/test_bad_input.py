@@ -90,7 +90,7 @@ def test_missing_features(grid, root):
     (root / "features" / "val_features.hdf5").unlink()
     message = refusal(grid, "model=mac")
     assert "val_features.hdf5 is missing" in message
-    assert "scripts/extract_features.py" in message
+    assert "data.features=state" in message
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])

@@ -164,7 +164,7 @@ def test_test_split_has_no_answers(root: Path) -> None:
         ({"num_workers": -1}, r"data\.num_workers=-1 is less than 0"),
         ({"features": "objects"}, r"data\.features=objects is neither"),
         ({"split": "valB"}, r"CLEVR_valB_questions\.json is missing.*splits: train, val$"),
-        ({"features": "grid", "split": "val"}, r"val_features\.hdf5 is missing: make it with"),
+        ({"features": "grid", "split": "val"}, r"val_features\.hdf5 is missing: it should hold"),
     ],
 )
 def test_wrong_options_are_named(root: Path, options: dict, message: str) -> None:

@@ -91,6 +91,7 @@ def test_a_run_follows_the_trapezoid(program):
     finished = program(
         "model=mac",
         "optimizer.schedule=trapezoid",
+        "optimizer.decay=0.5",
         "optimizer.learning_rate=0.01",
         "trainer.max_epochs=4",
         "keep_checkpoints=-1",
