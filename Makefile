@@ -16,13 +16,13 @@ env: .venv/ready ## Make .venv with everything needed
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
 
-demo: env ## Train a MAC, then DACT from it, on data made here (two CPU cores: under 10 minutes)
+demo: env ## Train a MAC, then DACT from it, on data made here
 	$(BIN)/python run.py model=dact ponder=5e-3
 
-demo-sweep: env ## DACT at four ponder costs, from the same MAC (two CPU cores: under 15 minutes)
+demo-sweep: env ## DACT at four ponder costs, from the same MAC
 	$(BIN)/python run.py -m model=dact ponder=0,1e-3,5e-3,5e-2
 
-test: env ## The default tests (under 5 minutes)
+test: env ## The default tests
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
 test-slow: env ## The tests that take longer
