@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dact import command_line, config
 from dact.datamodules import build_datamodule
@@ -19,7 +19,7 @@ CONF = Path(__file__).parents[1] / "conf"
 @config.ends_in_one_line
 def main(cfg: DictConfig) -> None:
     """Pack the questions (and scenes) of the training and validation splits."""
-    data = build_datamodule(**config.data_options(cfg))
+    data = build_datamodule(**config.data_options(OmegaConf.to_object(cfg.data), cfg.seed))
     data.prepare_data("fit")
     data.setup("fit")
     words, answers = data.vocabulary.num_words - 2, data.vocabulary.num_answers

@@ -8,10 +8,11 @@ import netrc
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -19,11 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dact import command_line, run_folder
 from dact.errors import UserError
-from dact.options import (
-    BEYOND_THE_MAC,
-    NetworkOptions,
-)
-from dact.schema import Config
+from dact.options import BEYOND_THE_MAC, NetworkOptions
+from dact.schema import Config, DataConfig
 
 #: In the environment when it was us who set HYDRA_FULL_ERROR.
 _SET_BY_US = "DACT_ONE_LINE_ERRORS"
@@ -49,29 +47,38 @@ def _without_wandb_key() -> bool:
         return True
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain containers, every interpolation resolved."""
-    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+def resolve(cfg: DictConfig) -> Config:
+    """The configuration as plain dataclasses, every interpolation resolved."""
+    return OmegaConf.to_object(cfg)
 
 
-def data_options(cfg: DictConfig) -> dict[str, Any]:
+def compose(overrides: Iterable[str]) -> Config:
+    """What these overrides would have given on the command line; only while Hydra is running."""
+    return resolve(hydra.compose("config", overrides=list(overrides)))
+
+
+def instantiate(target: Mapping[str, Any], **arguments: Any) -> Any:
+    """What `_target_` names, made with its own and further arguments."""
+    return hydra.utils.instantiate(dict(target), **arguments)
+
+
+def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
     names = ("name", "root", "cache_dir", "features", "split", "fraction", "generate")
     loading = ("batch_size", "eval_batch_size", "num_workers", "group_by_length")
-    data = plain(cfg.data)
-    return {name: data[name] for name in (*names, *loading)} | {"seed": cfg.seed}
+    return {name: getattr(data, name) for name in (*names, *loading)} | {"seed": seed}
 
 
-def name_of(cfg: DictConfig) -> str:
+def name_of(config: Config) -> str:
     """What the run folder of this configuration is called."""
-    return run_folder.run_name(cfg.data.name, cfg.model.name, cfg.ponder.cost, cfg.seed)
+    return run_folder.run_name(config.data.name, config.model.name, config.ponder.cost, config.seed)
 
 
-def mac_overrides(cfg: DictConfig, typed: Iterable[str]) -> list[str]:
+def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     """The command line of the plain MAC that an adaptive or gated run starts from.
 
     Args:
-        cfg: the run's configuration.
+        config: the run's configuration.
         typed: its overrides; those of data, trainer, shape, dropout and seed are kept.
     """
     shape = [field.name for field in fields(NetworkOptions) if field.name not in BEYOND_THE_MAC]
@@ -82,18 +89,20 @@ def mac_overrides(cfg: DictConfig, typed: Iterable[str]) -> list[str]:
         for text in typed
         if (key := command_line.key_of(text)).startswith(parts) and key not in budget
     ]
-    default = {**vars(NetworkOptions()), **cfg.data.network}
+    default = asdict(NetworkOptions()) | asdict(config.data.network)
     implied = [
-        f"model.{name}={cfg.model[name]}" for name in shape if cfg.model[name] != default[name]
+        f"model.{name}={value}"
+        for name in shape
+        if (value := getattr(config.model, name)) != default[name]
     ]
-    return [f"data={cfg.data.name}", "model=mac", *implied, *kept]
+    return [f"data={config.data.name}", "model=mac", *implied, *kept]
 
 
-def for_evaluation(cfg: DictConfig, saved: Mapping[str, Any], typed: Iterable[str]) -> DictConfig:
+def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str]) -> Config:
     """The configuration to evaluate a checkpoint with: its own network, the typed data.
 
     Args:
-        cfg: as composed from the command line.
+        config: as composed from the command line.
         saved: configuration in the checkpoint.
         typed: the user's overrides.
 
@@ -105,22 +114,21 @@ def for_evaluation(cfg: DictConfig, saved: Mapping[str, Any], typed: Iterable[st
     for key in sorted(keys):
         if key.startswith("model.") and not key.startswith(free):
             raise UserError(f"{key} is decided by the checkpoint: leave it out")
-    if "model" in keys and cfg.model.name != saved["model"]["name"]:
-        raise UserError(
-            f"model={cfg.model.name}: the checkpoint holds a {saved['model']['name']}; leave it out"
-        )
+    name, own_name = config.model.name, saved["model"]["name"]
+    if "model" in keys and name != own_name:
+        raise UserError(f"model={name}: the checkpoint holds a {own_name}; leave it out")
     taken: dict[str, Any] = {"model": dict(saved["model"]), "ponder": saved["ponder"]}
     for key in keys:
         if key.startswith("model."):
-            name = key.removeprefix("model.")
-            taken["model"][name] = cfg.model[name]
+            option = key.removeprefix("model.")
+            taken["model"][option] = getattr(config.model, option)
     if not keys & {"data", "experiment"}:
         typed_data = {key.removeprefix("data.").partition(".")[0] for key in keys}
         own = {name: value for name, value in saved["data"].items() if name not in typed_data}
         taken["data"] = own
     elif "data.features" not in keys:
         taken["data"] = {"features": saved["data"]["features"]}
-    return OmegaConf.merge(cfg, taken)
+    return resolve(OmegaConf.merge(OmegaConf.structured(config), taken))
 
 
 def _traceback_wanted() -> bool:

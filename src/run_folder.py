@@ -6,7 +6,11 @@
 import functools
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from dact.command_line import cost_name
 from dact.errors import UserError
@@ -84,6 +88,23 @@ def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
                 "give another place with hydra.run.dir=PATH"
             ) from error
         return str(folder)
+
+
+@contextmanager
+def taken(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder.
+
+    Raises:
+        UserError: another process trains in it.
+    """
+    try:
+        held = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"another run is training in {folder}: give another hydra.run.dir"
+        ) from error
+    with held:
+        yield
 
 
 def remove_if_unused(folder: Path) -> None:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import compose, everything_in
+from conftest import compose, everything_in, plain
 
-from dact import callbacks, checkpoint, config
+from dact import callbacks, checkpoint
 from dact.callbacks import EpochSummary, PredictionWriter
 from dact.errors import UserError
 from dact.loggers import ContinuedCSVLogger
@@ -232,7 +232,7 @@ def test_wandb_is_offline_without_a_key(configured, monkeypatch, tmp_path, key, 
         netrc = tmp_path / ".netrc"
         netrc.write_text("machine api.wandb.ai\n  login user\n  password abc\n")
         netrc.chmod(0o600)
-    cfg = config.plain(compose("logger=wandb"))
+    cfg = plain(compose("logger=wandb"))
     assert cfg["logger"]["offline"] is offline
     assert cfg["logger"]["name"] == "clevr_mini-dact-5e-3-s0"
 

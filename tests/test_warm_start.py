@@ -5,14 +5,16 @@ import shlex
 
 import pytest
 import torch
-from conftest import TINY, Program, compose
+from conftest import TINY, Program, compose, plain
 from filelock import FileLock
 
-import run
 from dact import checkpoint, checks, config, warm_start
+from dact.datamodules import build_datamodule
 from dact.errors import UserError
 from dact.metrics import GroupMeans
+from dact.models import build_network
 from dact.options import NetworkOptions
+from dact.runs.parts import sizes
 
 
 def cached(cache):
@@ -92,11 +94,11 @@ def test_the_folder_depends_on_data_and_shape_alone(tmp_path):
 
 def network_of(program, *typed):
     cfg = program.compose(*program.defaults, *typed)
-    data = run.build_datamodule(**config.data_options(cfg))
+    data = build_datamodule(**config.data_options(cfg.data, cfg.seed))
     data.prepare_data("fit")
     data.setup("fit")
-    options = checkpoint.network_options(config.plain(cfg))
-    return run.build_network(options, **run.sizes(data)), data.vocabulary
+    options = checkpoint.network_options(plain(cfg))
+    return build_network(options, **sizes(data)), data.vocabulary
 
 
 @pytest.mark.parametrize("model", ["mac_gate", "act", "dact"])
@@ -227,7 +229,7 @@ def test_other_data_stop_with_the_exact_command(configured, mini_root, tmp_path,
     assert mac.trainer.max_epochs == 10
     checks.check(mac)
     checks.check_ponder_is_used(mac, command)
-    options = [checkpoint.network_options(config.plain(cfg)) for cfg in (mac, adaptive)]
+    options = [checkpoint.network_options(plain(cfg)) for cfg in (mac, adaptive)]
     assert len({warm_start.folder(cache, "abc", one) for one in options}) == 1
     # Once that command has run, the same run finds its MAC.
     Program(tmp_path)(*command, "trainer.max_epochs=1")

@@ -1,0 +1,80 @@
+"""Validation, testing and prediction with a checkpoint, which says what network it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dact import checkpoint as checkpoints
+from dact import config as configs
+from dact import run_folder
+from dact.callbacks import PredictionWriter
+from dact.datamodules import Vocabulary, VQADataModule, build_datamodule
+from dact.errors import UserError
+from dact.lit_module import VQALitModule
+from dact.schema import Config
+
+from .parts import make_module, make_network, make_trainer, say, seed_and_threads, show, sizes
+
+
+def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
+    """Validate, test or predict.
+
+    A fresh Trainer does it, without the averaging callback, which would put the raw weights back.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        typed: the user's overrides, of which the network allows few.
+
+    Returns:
+        The accuracy, in 0..1; None of a prediction.
+    """
+    if not config.ckpt_path:
+        raise UserError(f"mode={config.mode} needs a checkpoint: ckpt_path=PATH or ckpt_path=last")
+    seed_and_threads(config)
+    path = run_folder.resolve_checkpoint(config.ckpt_path, folder, configs.name_of(config))
+    saved = checkpoints.load(path)
+    description = checkpoints.describe(saved)
+    config = configs.for_evaluation(config, description.config, typed)
+    data = _open_data(config, description, path)
+    network = make_network(config, data)
+    checkpoints.load_weights(network, checkpoints.network_weights(saved), source=str(path))
+    module = make_module(config, network, data)
+    split = data.splits_of(config.mode)[-1]
+    if config.mode == "predict":
+        return _predict(config, folder, module, data, split)
+    if not data.has_answers(split):
+        raise UserError(f"split {split} has no answers to compare with: use mode=predict")
+    trainer = make_trainer(config, folder, [])
+    run_split = trainer.validate if config.mode == "validate" else trainer.test
+    run_split(module, data, verbose=False)
+    if trainer.is_global_zero:
+        title = f"{path.name} on {config.data.name} {split}"
+        show(module.results, title, lengths=True)
+    return module.results["all"].accuracy
+
+
+def _open_data(config: Config, description: checkpoints.Description, path: Path) -> VQADataModule:
+    """The data to evaluate on, in the words of the checkpoint."""
+    vocabulary = Vocabulary.from_dict(description.vocabulary)
+    data = build_datamodule(**configs.data_options(config.data, config.seed), vocabulary=vocabulary)
+    data.prepare_data(config.mode)
+    data.setup(config.mode)
+    expected = checkpoints.sizes(description, data.vocabulary)
+    if sizes(data) != expected:
+        raise UserError(f"{path} was trained on other features: {expected}, not {sizes(data)}")
+    return data
+
+
+def _predict(
+    config: Config, folder: Path, module: VQALitModule, data: VQADataModule, split: str
+) -> None:
+    """Write one line for each question of `split`."""
+    given = config.predictions
+    path = Path(given).expanduser() if given else folder / "predictions.jsonl"
+    writer = PredictionWriter(
+        path, lambda positions: data.records(split, positions), data.vocabulary.answer_names
+    )
+    trainer = make_trainer(config, folder, [writer], log=False)
+    trainer.predict(module, data, return_predictions=False)
+    if trainer.is_global_zero:
+        say(f"predictions are in {path}")

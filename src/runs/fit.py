@@ -1,0 +1,157 @@
+"""Training, from a trained MAC or from a checkpoint of its own."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from dact import checkpoint as checkpoints
+from dact import checks, command_line, run_folder, warm_start
+from dact import config as configs
+from dact.callbacks import EpochSummary, SelfDescribing, checkpoint_callbacks
+from dact.datamodules import VQADataModule, build_datamodule
+from dact.errors import UserError
+from dact.lit_module import VQALitModule
+from dact.models import MACNetwork
+from dact.schema import Config
+
+from .parts import (
+    mac_folder,
+    make_module,
+    make_network,
+    make_trainer,
+    say,
+    seed_and_threads,
+    show,
+)
+
+
+def fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
+    """Train; start from a trained MAC or resume; leave checkpoints and a table of results.
+
+    Args:
+        config: of the run.
+        folder: of the run; taken while it lasts.
+        typed: the user's overrides, which a MAC that has to be trained first shares.
+
+    Returns:
+        The validation accuracy, in 0..1; None if there was no validation.
+    """
+    if rank_zero_only.rank != 0:  # the first process takes the folder for all
+        return _fit(config, folder, typed)
+    with run_folder.taken(folder):
+        return _fit(config, folder, typed)
+
+
+def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
+    seed_and_threads(config)
+    data = build_datamodule(**configs.data_options(config.data, config.seed))
+    data.prepare_data("fit")
+    data.setup("fit")
+    network = make_network(config, data)
+    module = make_module(config, network, data)
+    started_from, resume_from = None, None
+    if config.ckpt_path:
+        name = configs.name_of(config)
+        resume_from = run_folder.resolve_checkpoint(config.ckpt_path, folder, name)
+        saved = checkpoints.load_resumable(resume_from, network, data.vocabulary)
+        started_from = checkpoints.describe(saved).started_from
+        module.results = checkpoints.results(saved)
+    elif config.model.name != "mac" and config.warm_start != "none":
+        started_from = _start_from_mac(config, folder, typed, data, network)
+    description = _describe(config, data, started_from)
+    trainer = make_trainer(config, folder, _callbacks(config, folder, description))
+    trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    if not module.results:  # trainer.limit_val_batches=0
+        return None
+    if trainer.is_global_zero:
+        _offer_mac(config, module, data, description)
+        baseline = checkpoints.started_from(description)
+        show(module.results, f"{folder.name}: validation", baseline=baseline)
+    return module.results["all"].accuracy
+
+
+def _describe(
+    config: Config, data: VQADataModule, started_from: dict[str, Any] | None
+) -> checkpoints.Description:
+    return checkpoints.Description(
+        config=asdict(config),
+        vocabulary=data.vocabulary.to_dict(),
+        feature_dim=data.feature_dim,
+        grid=data.feature_kind == "grid",
+        type_names=list(data.type_names),
+        started_from=started_from,
+    )
+
+
+def _callbacks(
+    config: Config, folder: Path, description: checkpoints.Description
+) -> list[pl.Callback]:
+    """What a fit does besides fitting: averages weights, saves checkpoints, reports epochs."""
+    return [
+        EMAWeightAveraging(decay=config.optimizer.ema_decay),
+        SelfDescribing(description),
+        EpochSummary(),
+        *checkpoint_callbacks(
+            folder / run_folder.CHECKPOINTS,
+            keep=config.keep_checkpoints,
+            every_n_steps=config.checkpoint_every,
+        ),
+    ]
+
+
+def _offer_mac(
+    config: Config,
+    module: VQALitModule,
+    data: VQADataModule,
+    description: checkpoints.Description,
+) -> None:
+    """Keep a whole plain MAC for later gated and adaptive networks to start from."""
+    if config.model.name == "mac" and not checks.is_limited(config.trainer):
+        entry = checkpoints.entry(description, module.results)
+        weights = {"state_dict": module.state_dict(), checkpoints.ENTRY: entry}
+        warm_start.offer(mac_folder(config, data), weights)
+
+
+def _start_from_mac(
+    config: Config,
+    folder: Path,
+    typed: Sequence[str],
+    data: VQADataModule,
+    network: MACNetwork,
+) -> dict[str, Any]:
+    """Load a trained MAC into `network`, training it first where that is quick.
+
+    Returns its results by group, in plain containers.
+    """
+    path = Path(config.warm_start).expanduser()
+    if config.warm_start == "auto":
+        found = warm_start.find(mac_folder(config, data))
+        path = _train_mac(config, folder, typed, data) if found is None else found.path
+    start = warm_start.load_into(network, path, data.vocabulary)
+    accuracy = start.results.get("all")
+    known = f"{100 * accuracy.accuracy:.1f} % on validation" if accuracy else "unknown accuracy"
+    say(f"starting from the MAC in {path} ({known})")
+    return {name: list(means) for name, means in start.results.items()}
+
+
+def _train_mac(config: Config, folder: Path, typed: Sequence[str], data: VQADataModule) -> Path:
+    """Train the plain MAC that is missing and return its checkpoint."""
+    arguments = configs.mac_overrides(config, typed)
+    if config.data.generate is None:
+        raise UserError(
+            f"no trained MAC to start from in {mac_folder(config, data)}: train it with "
+            f"`python run.py {command_line.for_shell(arguments)}`, "
+            "or give warm_start=PATH or warm_start=none"
+        )
+    say("no trained MAC yet: training it first")
+    mac_run = folder / "warm_start"
+    mac_run.mkdir(exist_ok=True)
+    _fit(configs.compose(arguments), mac_run, arguments)
+    seed_and_threads(config)  # as if it had been there
+    found = warm_start.find(mac_folder(config, data))
+    return found.path if found else run_folder.checkpoints_in(mac_run)[0]

@@ -1,0 +1,110 @@
+"""The parts of a run, made from its configuration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+
+from dact import checkpoint as checkpoints
+from dact import config as configs
+from dact import warm_start
+from dact.callbacks import progress_bar
+from dact.datamodules import VQADataModule
+from dact.errors import UserError
+from dact.lit_module import VQALitModule
+from dact.metrics import GroupMeans
+from dact.models import MACNetwork, build_network
+from dact.report import results_table
+from dact.schema import Config
+
+
+def seed_and_threads(config: Config) -> None:
+    """What must be set before anything is made."""
+    pl.seed_everything(config.seed, verbose=False)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
+def make_network(config: Config, data: VQADataModule) -> MACNetwork:
+    """The configured network, of the size that the data ask for."""
+    plain = asdict(config)
+    options, ponder = checkpoints.network_options(plain), checkpoints.ponder_options(plain)
+    return build_network(options, ponder=ponder, **sizes(data))
+
+
+def sizes(data: VQADataModule) -> dict[str, Any]:
+    """What a network must know of the data."""
+    return {
+        "num_words": data.vocabulary.num_words,
+        "num_answers": data.vocabulary.num_answers,
+        "feature_dim": data.feature_dim,
+        "grid": data.feature_kind == "grid",
+    }
+
+
+def make_module(config: Config, network: MACNetwork, data: VQADataModule) -> VQALitModule:
+    """The network with its loss, optimizer and metrics."""
+    optimizer = asdict(config.optimizer)
+    del optimizer["ema_decay"]  # a callback's
+    return VQALitModule(
+        network,
+        ponder_cost=config.ponder.cost,
+        type_names=data.type_names,
+        seed=config.seed,
+        **optimizer,
+    )
+
+
+def make_trainer(
+    config: Config, folder: Path, callbacks: Sequence[pl.Callback], *, log: bool = True
+) -> pl.Trainer:
+    """Lightning's Trainer.
+
+    Raises:
+        UserError: Lightning refuses one of its options, for instance a device that is not there.
+    """
+    logger = None
+    if log and config.logger:
+        logger = configs.instantiate(config.logger, save_dir=str(folder))
+        logger.log_hyperparams(asdict(config))
+    arguments = asdict(config.trainer)
+    arguments["default_root_dir"] = arguments["default_root_dir"] or str(folder)
+    bars = progress_bar(arguments.pop("enable_progress_bar"))
+    try:
+        return pl.Trainer(
+            **arguments,
+            enable_progress_bar=bool(bars),
+            logger=logger or False,
+            callbacks=[*callbacks, *bars],
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"these trainer options do not work here: {reason}") from error
+
+
+def mac_folder(config: Config, data: VQADataModule) -> Path:
+    """Where the plain MAC for these data and this shape of network is kept."""
+    options = checkpoints.network_options(asdict(config))
+    return warm_start.folder(data.cache_dir, data.fingerprint, options)
+
+
+def show(
+    results: Mapping[str, GroupMeans],
+    title: str,
+    *,
+    baseline: Mapping[str, GroupMeans] | None = None,
+    lengths: bool = False,
+) -> None:
+    """Print the table of results; arguments as of `results_table`."""
+    table = results_table(results, title=title, baseline=baseline, lengths=lengths)
+    Console().print(table)
+
+
+def say(text: str) -> None:
+    """Print a line as it is, paths unbroken."""
+    Console().print(text, soft_wrap=True, highlight=False)
