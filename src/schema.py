@@ -33,6 +33,8 @@ class ImpliedNetwork:
     embedding_dim: int = MISSING
     embedding_init: str = MISSING
     feature_scale: float = MISSING
+    halting_bias: float = MISSING
+    """`gate.bias` of act and dact."""
     stem_kernel: int = MISSING
     dropout: DropoutOptions = field(default_factory=DropoutOptions)
 

@@ -310,12 +310,12 @@ def one_line(done, folder):
     return line
 
 
+@pytest.mark.slow
 def test_a_missing_root_as_typed(tmp_path):
     done = command("data=clevr", "data.root=no where", cwd=tmp_path)
     assert "data.root=no where: no such folder" in one_line(done, tmp_path)
 
 
-@pytest.mark.slow
 def test_a_negative_cost_as_typed(tmp_path):
     done = command("ponder=-1e-3", cwd=tmp_path)
     assert "ponder.cost=-0.001 is not possible" in one_line(done, tmp_path)
@@ -328,7 +328,6 @@ def test_a_checkpoint_of_another_width_as_typed(trained, tmp_path):
     assert "does not fit this network" in one_line(done, tmp_path)
 
 
-@pytest.mark.slow
 def test_an_unknown_option_as_typed(tmp_path):
     done = command("model.dimm=8", cwd=tmp_path)
     assert done.returncode == 1

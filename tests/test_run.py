@@ -14,7 +14,7 @@ from clevr_files import write_clevr, write_grid
 from conftest import REPOSITORY, TINY, Program, command, everything_in, json_lines
 
 import run
-from dact import checkpoint
+from dact import checkpoint, run_folder
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
 
@@ -145,7 +145,7 @@ def test_two_runs_in_one_folder_are_refused(program, tmp_path):
     folder = tmp_path / "taken"
     folder.mkdir()
     with (
-        run.FileLock(folder / ".lock"),
+        run_folder.taken(folder),
         pytest.raises(UserError, match="another run is training in"),
     ):
         program("model=mac", folder=folder)
