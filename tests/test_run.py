@@ -13,7 +13,6 @@ import torch
 from clevr_files import write_clevr, write_grid
 from conftest import REPOSITORY, TINY, Program, command, everything_in, json_lines
 
-import run
 from dact import checkpoint, run_folder
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
