@@ -68,7 +68,11 @@ class VQALitModule(pl.LightningModule):
     def on_train_batch_start(self, batch: VQABatch, batch_idx: int) -> None:
         """Make the step's randomness a function of seed, epoch, batch and process."""
         place = [self.seed, self.current_epoch, batch_idx, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+        # Not torch.manual_seed, which takes a stack trace for each kind of device there might be.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: VQABatch, batch_idx: int) -> Tensor:
         """Answer loss plus weighted ponder cost."""
