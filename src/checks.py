@@ -15,11 +15,21 @@ from dact.options import (
     BOUNDS,
     CONTROL_INITS,
     EMBEDDING_INITS,
+    EXITS,
     GATE_INPUTS,
     NETWORKS,
     PENALTIES,
+    READ_DROPOUT_MODES,
 )
-from dact.schema import MODES, SCHEDULES, Config, ModelConfig, OptimizerConfig, TrainerConfig
+from dact.schema import (
+    COMPILE_MODES,
+    MODES,
+    SCHEDULES,
+    Config,
+    ModelConfig,
+    OptimizerConfig,
+    TrainerConfig,
+)
 
 
 def _one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -55,6 +65,7 @@ def check(cfg: Config) -> None:
         raise UserError(f"data.fraction={cfg.data.fraction:g} is not possible: it is in (0, 1]")
     for name in ("batch_size", "eval_batch_size"):
         _number(f"data.{name}", getattr(cfg.data, name), 1)
+    _number("data.questions_per_image", cfg.data.questions_per_image, 1)
     _number("data.num_workers", cfg.data.num_workers, 0)
     _check_model(cfg.model)
     _check_optimizer(cfg.optimizer)
@@ -74,6 +85,10 @@ def _check_model(model: ModelConfig) -> None:
     _one_of("model.embedding_init", model.embedding_init, EMBEDDING_INITS)
     _one_of("model.control_init", model.control_init, CONTROL_INITS)
     _one_of("model.halting_bound", model.halting_bound, (*BOUNDS, None))
+    _one_of("model.halting_exit", model.halting_exit, EXITS)
+    _one_of("model.read_dropout_mode", model.read_dropout_mode, READ_DROPOUT_MODES)
+    _one_of("model.compile_mode", model.compile_mode, COMPILE_MODES)
+    _number("model.train_halt_eps", model.train_halt_eps, 0, 1)
     for name in ("max_steps", "embedding_dim", "stem_kernel"):
         _number(f"model.{name}", getattr(model, name), 1)
     _number("model.dim", model.dim, 2)

@@ -10,10 +10,21 @@ ADAPTIVE_NETWORKS = ("act", "dact")
 #: Every network, by name.
 NETWORKS = ("mac", "mac_gate", *ADAPTIVE_NETWORKS)
 #: Options of a network in which it may differ from the plain MAC that it starts from.
-BEYOND_THE_MAC = ("name", "gate", "dropout", "halting_bound", "epsilon")
+BEYOND_THE_MAC = (
+    "name",
+    "gate",
+    "dropout",
+    "read_dropout_mode",
+    "halting_bound",
+    "halting_exit",
+    "train_halt_eps",
+    "epsilon",
+)
 PENALTIES = ("unit", "linear", "exp")
 BOUNDS = ("exact", "paper")
 GATE_INPUTS = ("control", "memory", "question")
+EXITS = ("example", "batch", "never")
+READ_DROPOUT_MODES = ("per_step", "variational")
 EMBEDDING_INITS = ("xavier", "normal")
 CONTROL_INITS = ("question", "learned")
 
@@ -70,6 +81,13 @@ class NetworkOptions:
     dropout: DropoutOptions = field(default_factory=DropoutOptions)
     halting_bound: str | None = "exact"
     """exact, paper, or None to run all steps in evaluation; DACT only."""
+    halting_exit: str = "example"
+    """What halting saves, never what it answers: example (who halted leaves the batch), batch (it
+    runs until the last has halted) or never (all steps for all: fixed shapes, for CUDA graphs)."""
+    train_halt_eps: float = 0.0
+    """ε in 0..1: a DACT in training lets an example go once p_n < ε; 0 never, as in the paper."""
+    read_dropout_mode: str = "per_step"
+    """A fresh read dropout mask each step, as in the paper, or one for all steps (variational)."""
     epsilon: float = 0.01
     """ε of ACT."""
 

@@ -13,12 +13,20 @@ CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
 
 class Scripted:
-    """A recurrent model whose logits and gate values are given: (N, B, A) and (N, B)."""
+    """A recurrent model whose logits and gate values are given: (N, B, A) and (N, B).
+
+    Its inputs are the rows that are still wanted.
+    """
 
     def __init__(self, logits, gates, dtype=torch.float64):
         self.logits = torch.as_tensor(logits, dtype=dtype)
         self.gates = torch.as_tensor(gates, dtype=torch.float64).to(dtype)
         self.calls = 0
+
+    @property
+    def rows(self):
+        """All of them."""
+        return torch.arange(self.logits.shape[1])
 
     def initial_state(self, inputs):
         return 0
@@ -26,7 +34,8 @@ class Scripted:
     def step(self, state, inputs, n):
         assert n == state + 1
         self.calls += 1
-        return n, Step(self.logits[n - 1], self.gates[n - 1].logit().unsqueeze(-1), n)
+        gates = self.gates[n - 1, inputs].logit().unsqueeze(-1)
+        return n, Step(self.logits[n - 1, inputs], gates, n)
 
 
 class Counter(nn.Module):
@@ -59,7 +68,8 @@ def logs(*steps):
 
 
 def run(policy, logits, gates, *, training=False, **kwargs):
-    halted, _ = run_steps(Scripted(logits, gates), policy.train(training), None, **kwargs)
+    model = Scripted(logits, gates)
+    halted, _ = run_steps(model, policy.train(training), model.rows, **kwargs)
     return halted
 
 
@@ -150,7 +160,7 @@ def test_dact_halts_by_hand():
 
 def test_dact_in_training_takes_all_steps():
     model = Scripted(*random_script())
-    halted, _ = run_steps(model, DACT(pass_through(), 6).train(), None)
+    halted, _ = run_steps(model, DACT(pass_through(), 6).train(), model.rows)
     assert model.calls == 6
     assert halted.steps.tolist() == [6] * 11
 
@@ -278,7 +288,7 @@ def test_a_batch_is_its_examples_one_by_one(name, training):
 def test_the_loop_stops_when_everyone_has_halted(name):
     logits, gates = random_script(max_steps=9)
     model = Scripted(logits, gates.clamp(min=0.4))
-    halted, _ = run_steps(model, policies(9)[name].eval(), None)
+    halted, _ = run_steps(model, policies(9)[name].eval(), model.rows)
     assert model.calls == halted.steps.max()
     if name in ("act", "dact", "dact_paper"):
         assert model.calls < 9
@@ -299,8 +309,8 @@ def test_halted_values_are_what_they_are_documented_to_be(name):
 @every_policy
 def test_trace_is_on_request_and_ends_in_the_answer(name):
     model = Scripted(*random_script())
-    assert run_steps(model, policies(6)[name].eval(), None)[1] is None
-    halted, trace = run_steps(model, policies(6)[name].eval(), None, trace=True)
+    assert run_steps(model, policies(6)[name].eval(), model.rows)[1] is None
+    halted, trace = run_steps(model, policies(6)[name].eval(), model.rows, trace=True)
     taken = int(halted.steps.max())
     assert trace.still_open.shape == (11, taken)
     assert trace.log_probs.shape == (11, taken, 4)
@@ -334,12 +344,12 @@ def test_low_precision_logits_are_accumulated_in_float32(name, training):
     # The script's logit() would round differently in the two precisions.
     high.step = lambda state, inputs, n: (
         n,
-        Step(high.logits[n - 1], low.gates[n - 1].logit().unsqueeze(-1).float()),
+        Step(high.logits[n - 1, inputs], low.gates[n - 1, inputs].logit().unsqueeze(-1).float()),
     )
     policy = policies(6)[name].to(torch.float32).train(training)
     with torch.autocast("cpu", torch.bfloat16):
-        got, trace = run_steps(low, policy, None, trace=True)
-    wanted, _ = run_steps(high, policy, None)
+        got, trace = run_steps(low, policy, low.rows, trace=True)
+    wanted, _ = run_steps(high, policy, high.rows)
     assert got.log_probs.dtype == got.ponder_cost.dtype == torch.float32
     assert trace.log_probs.dtype == trace.still_open.dtype == torch.float32
     assert torch.equal(got.steps, wanted.steps)

@@ -7,6 +7,7 @@ import torch
 from batches import (
     HEIGHT,
     IMAGES,
+    NO_DROPOUT,
     WIDTH,
     A,
     B,
@@ -228,27 +229,29 @@ def calls(network, path, training):
 
 
 def network_with(**rates):
-    base = {"stem": 0.0, "question": 0.0, "memory": 0.0, "read": 0.0, "output": 0.0}
-    return make_network(make_options("mac", dropout=DropoutOptions(**{**base, **rates})))
+    return make_network(make_options("mac", dropout=DropoutOptions(**{**NO_DROPOUT, **rates})))
 
 
 @torch.no_grad()
 def test_knowledge_is_projected_once_unless_dropout_forbids_it():
     path = "cell.read.knowledge"
-    assert calls(network_with(), path, training=False) == [B]
-    assert calls(network_with(), path, training=True) == [B]
+    assert calls(network_with(), path, training=False) == [IMAGES]
+    assert calls(network_with(), path, training=True) == [IMAGES]
     dropping = network_with(read=0.2)
     assert calls(dropping, path, training=True) == [B] * N
-    assert calls(dropping, path, training=False) == [B]
+    assert calls(dropping, path, training=False) == [IMAGES]
+    sharing = make_options(
+        "mac",
+        dropout=DropoutOptions(**{**NO_DROPOUT, "read": 0.2}),
+        read_dropout_mode="variational",
+    )
+    assert calls(make_network(sharing), path, training=True) == [B]
 
 
 @torch.no_grad()
-def test_the_stem_runs_once_per_image_unless_dropout_forbids_it():
-    path = "stem.conv1"
-    assert calls(network_with(), path, training=True) == [IMAGES]
-    dropping = network_with(stem=0.2)
-    assert calls(dropping, path, training=True) == [B]
-    assert calls(dropping, path, training=False) == [IMAGES]
+def test_the_stem_runs_once_per_image():
+    for training in (False, True):
+        assert calls(network_with(stem=0.2), "stem.conv1", training=training) == [IMAGES]
 
 
 @torch.no_grad()

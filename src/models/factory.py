@@ -48,6 +48,7 @@ def build_network(
         AnswerHead(options.dim, num_answers, options.dropout.output),
         _policy(options, gate, ponder or PonderOptions()),
         feature_scale=options.feature_scale,
+        halting_exit=options.halting_exit,
     )
 
 
@@ -70,6 +71,7 @@ def _cell(options: NetworkOptions, gate: Gate | None) -> MACCell:
         memory_dropout=dropout.memory,
         variational=dropout.variational_memory,
         read_dropout=dropout.read,
+        variational_read=options.read_dropout_mode == "variational",
     )
 
 
@@ -91,5 +93,11 @@ def _policy(options: NetworkOptions, gate: Gate | None, ponder: PonderOptions) -
     if options.name == "act":
         return ACT(gate, options.max_steps, epsilon=options.epsilon, **penalty)
     if options.name == "dact":
-        return DACT(gate, options.max_steps, bound=options.halting_bound, **penalty)
+        return DACT(
+            gate,
+            options.max_steps,
+            bound=options.halting_bound,
+            train_eps=options.train_halt_eps,
+            **penalty,
+        )
     raise UserError(f"model.name is mac, mac_gate, act or dact, not {options.name!r}")

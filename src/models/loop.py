@@ -6,10 +6,17 @@ import torch
 from torch import Tensor
 
 from dact.models.halting import Halted, HaltingPolicy, Step
+from dact.models.rows import join_rows, take_rows
+
+#: Examples leave the batch once this share of it has halted: making a smaller batch costs a copy.
+WORTH_LEAVING = 1 / 8
 
 
 class RecurrentModel(Protocol):
-    """Anything that can be driven by a halting policy."""
+    """Anything that can be driven by a halting policy.
+
+    States and inputs are tensors with the examples first, or trees of them (see `take_rows`).
+    """
 
     def initial_state(self, inputs: Any) -> Any:
         """State before the first step."""
@@ -33,30 +40,65 @@ class LoopTrace(NamedTuple):
 
 
 def run_steps(
-    model: RecurrentModel, policy: HaltingPolicy, inputs: Any, *, trace: bool = False
+    model: RecurrentModel,
+    policy: HaltingPolicy,
+    inputs: Any,
+    *,
+    trace: bool = False,
+    early_exit: str = "example",
 ) -> tuple[Halted, LoopTrace | None]:
     """Run `model` on `inputs` until `policy` lets every example halt, N steps at most.
 
     Args:
         model: gives a state and steps.
         policy: decides; whether it is in training mode is its own business.
-        inputs: handed to the model unchanged.
-        trace: whether to record every step.
+        inputs: handed to the model, or the rows of those that still run.
+        trace: whether to record every step, for which the batch stays together.
+        early_exit: what halting saves; the answer is the same. example: those that halted leave the
+            batch; batch: it runs until the last has halted; never: all N steps are taken by all,
+            with shapes that never change and without waiting for the device.
 
     Returns:
         The answer, and the record if asked for.
     """
-    state = model.initial_state(inputs)
-    halting = None
+    state, halting = model.initial_state(inputs), None
+    batch = _Batch()
     records = []
     for n in range(1, policy.max_steps + 1):
         state, step = model.step(state, inputs, n)
         halting = policy.update(policy.start(step) if halting is None else halting, step, n)
         if trace:
             records.append((*policy.progress(halting), step.trace))
-        if not policy.running(halting).any():
+        if early_exit == "never" or n == policy.max_steps or not policy.may_halt:
+            continue
+        running = policy.running(halting)
+        left = int(running.sum())
+        if left == 0:
             break
-    return policy.finish(halting), _stack(records) if trace else None
+        if early_exit == "example" and not trace and left <= (1 - WORTH_LEAVING) * len(running):
+            gone, staying = (mask.nonzero().squeeze(1) for mask in (~running, running))
+            batch.leave(gone, staying, policy.finish(take_rows(halting, gone)))
+            state, inputs, halting = take_rows((state, inputs, halting), staying)
+    return batch.joined(policy.finish(halting)), _stack(records) if trace else None
+
+
+class _Batch:
+    """Where the examples of a batch that gets smaller are in the whole one."""
+
+    def __init__(self) -> None:
+        self._rows: Tensor | None = None  # of those that still run; None: all
+        self._done: list[tuple[Tensor, Halted]] = []
+
+    def leave(self, gone: Tensor, staying: Tensor, halted: Halted) -> None:
+        """Rows of the present batch leave with their answers."""
+        if self._rows is None:
+            self._rows = torch.arange(len(gone) + len(staying), device=gone.device)
+        self._done.append((self._rows[gone], halted))
+        self._rows = self._rows[staying]
+
+    def joined(self, last: Halted) -> Halted:
+        """The answers of all, in the order of the whole batch."""
+        return last if self._rows is None else join_rows([*self._done, (self._rows, last)])
 
 
 def _stack(records: list[tuple[Tensor, Tensor, Any]]) -> LoopTrace:

@@ -1,17 +1,18 @@
 """The whole network: encode, reason under a halting policy, answer."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dact.batch import VQABatch
 from dact.models.answer_head import AnswerHead
-from dact.models.encoders import GridStem, Knowledge, ObjectStem, QuestionEncoder
+from dact.models.encoders import GridStem, ObjectStem, QuestionEncoder
 from dact.models.halting import HaltingPolicy, Step
 from dact.models.layers import Gate
 from dact.models.loop import LoopTrace, run_steps
-from dact.models.mac_cell import MACCell, MACInputs, MACState
+from dact.models.mac_cell import MACCell
+from dact.models.mac_units import MACInputs, MACState
 
 
 class Trace(NamedTuple):
@@ -50,6 +51,7 @@ class MACNetwork(nn.Module):
         head: memory → answer logits.
         policy: when to halt and how to combine the steps' answers.
         feature_scale: factor on the image features.
+        halting_exit: what halting saves, see `run_steps`: example, batch or never.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class MACNetwork(nn.Module):
         head: AnswerHead,
         policy: HaltingPolicy,
         feature_scale: float = 1.0,
+        halting_exit: str = "example",
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -68,27 +71,38 @@ class MACNetwork(nn.Module):
         self.head = head
         self.policy = policy
         self.feature_scale = feature_scale
+        self.halting_exit = halting_exit
 
     @property
     def gate(self) -> Gate | None:
         """The memory gate or the halting unit, whichever this network has."""
         return self.cell.memory_gate or getattr(self.policy, "halting", None)
 
-    def encode(self, batch: VQABatch) -> MACInputs:
-        """Everything that the steps share.
+    def compile_parts(self, **options: Any) -> None:
+        """Compile stem, step and answer in place: parameters keep their names.
 
-        In evaluation the stem runs once for each distinct image; in training each question has its
-        own dropout, so it runs once for each question.
+        The loop stays as it is, since what it does depends on who has halted, and so does the
+        encoder, whose LSTMs are one kernel each already.
+
+        Args:
+            **options: of `torch.compile`.
+        """
+        for part in (self.stem, self.cell, self.head):
+            part.compile(**options)
+
+    def encode(self, batch: VQABatch) -> MACInputs:
+        """Everything that the steps share; the stem runs once for each distinct image.
+
+        Questions of a batch that share an image share its stem's dropout mask.
         """
         question = self.encoder(batch.tokens, batch.lengths)
-        features, num_cells = batch.features * self.feature_scale, batch.num_cells
-        if self.training and self.stem.dropout.p > 0:
-            features, num_cells = features[batch.image_index], num_cells[batch.image_index]
-            knowledge = self.stem(features, num_cells)
-        else:
-            per_image = self.stem(features, num_cells)
-            knowledge = Knowledge(*(part[batch.image_index] for part in per_image))
-        return self.cell.prepare(question, knowledge, self.head.question(question.vector))
+        features = batch.features.to(self.cell.initial_memory.dtype)  # stored as float16, perhaps
+        if self.feature_scale != 1:
+            features = features * self.feature_scale
+        knowledge = self.stem(features, batch.num_cells)
+        return self.cell.prepare(
+            question, knowledge, batch.image_index, self.head.question(question.vector)
+        )
 
     def initial_state(self, inputs: MACInputs) -> MACState:
         """State before the first step."""
@@ -96,12 +110,14 @@ class MACNetwork(nn.Module):
 
     def step(self, state: MACState, inputs: MACInputs, n: int) -> tuple[MACState, Step]:
         """Reasoning step n, counted from 1, and its answer."""
-        state, gate_input, trace = self.cell(state, inputs, n)
+        state, gate_input, trace = self.cell(state, inputs.plan[:, n - 1], inputs)
         return state, Step(self.head(state.memory, inputs.answer_question), gate_input, trace)
 
     def forward(self, batch: VQABatch, *, trace: bool = False) -> VQAOutput:
         """Answer a batch; `trace` records attention and the running answer of every step."""
-        halted, record = run_steps(self, self.policy, self.encode(batch), trace=trace)
+        halted, record = run_steps(
+            self, self.policy, self.encode(batch), trace=trace, early_exit=self.halting_exit
+        )
         return VQAOutput(*halted, trace=None if record is None else _network_trace(record))
 
 

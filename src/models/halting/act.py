@@ -59,6 +59,11 @@ class ACT(nn.Module):
         self.phase = default_phase(penalty) if phase is None else phase
         self.min_penalty = 0.0 if min_penalty is None else min_penalty
 
+    @property
+    def may_halt(self) -> bool:
+        """See `HaltingPolicy`: always, in training too."""
+        return True
+
     def start(self, step: Step) -> ACTState:
         """See `HaltingPolicy`."""
         zeros = zeros_for(step)

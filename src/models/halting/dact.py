@@ -40,8 +40,11 @@ class DACT(nn.Module):
     """Differentiable adaptive computation time (Eyzaguirre & Soto 2020).
 
     h_n = 1 - g_n ; p_n = h_n p_{n-1} ; a_n = p_{n-1} softmax(y_n) + (1 - p_{n-1}) a_{n-1}, p_0 = 1.
-    Training never halts, so the gradient is exact. Evaluation halts an example as soon as no
-    continuation can change its top answer; its answer is then frozen.
+    Evaluation halts an example as soon as no continuation can change its top answer; its answer is
+    then frozen. Training halts nobody, so the gradient is exact, unless `train_eps` is given: then
+    an example leaves after the first step n with p_n < ε, as if p_m were 0 from there on. Since
+    |a_{m+1} - a_m|_1 ≤ 2 p_m and p never grows, its answer is off by less than 2dε in sum, with
+    d = N - n, its unit penalty by less than dε, and its linear one by less than d(d + 3)ε/2.
 
     The ponder cost is min_penalty + Σ_n of the step penalty, over n = 1..N in training and over
     n = 1..steps-1 in evaluation, as in the released code.
@@ -53,6 +56,7 @@ class DACT(nn.Module):
         phase: of the penalty, in steps; None for its default, linear 5 and exp 7.
         min_penalty: added to every example's cost; None for 1.
         bound: when an example may halt in evaluation, exact or paper; None never halts early.
+        train_eps: ε in 0..1, below which p_n lets an example leave training; 0 for the paper's.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class DACT(nn.Module):
         phase: float | None = None,
         min_penalty: float | None = None,
         bound: str | None = "exact",
+        train_eps: float = 0.0,
     ) -> None:
         super().__init__()
         self.halting = halting
@@ -72,6 +77,12 @@ class DACT(nn.Module):
         self.phase = default_phase(penalty) if phase is None else phase
         self.min_penalty = 1.0 if min_penalty is None else min_penalty
         self.bound = bound
+        self.train_eps = train_eps
+
+    @property
+    def may_halt(self) -> bool:
+        """See `HaltingPolicy`."""
+        return self.train_eps > 0 if self.training else self.bound is not None
 
     def start(self, step: Step) -> DACTState:
         """See `HaltingPolicy`."""
@@ -92,23 +103,37 @@ class DACT(nn.Module):
         still_open = (1 - self.halting(step.halting_input)) * state.still_open
         cumulative = state.cumulative + still_open
         added = dact_penalty(still_open, cumulative, self.penalty, self.phase)
-        if self.training:
-            steps = torch.full_like(state.steps, n)
+        if self.training and not self.may_halt:
             return DACTState(
-                answer, still_open, cumulative, state.cost + added, steps, state.running
+                answer, still_open, cumulative, state.cost + added, state.steps + 1, state.running
             )
-        halts = torch.full_like(state.running, n == self.max_steps)
-        if self.bound is not None:
-            halts = halts | BOUNDS[self.bound](answer, still_open, self.max_steps - n)
+        remaining = self.max_steps - n
+        halts = self._halts(answer, still_open, remaining)
         running = state.running & ~halts
+        if self.training:  # pays for all N steps, those that it does not take at p = 0
+            left_out = dact_penalty(zeros_for(step), cumulative, self.penalty, self.phase)
+            added = added + torch.where(halts, remaining * left_out, 0)
+            pays = state.running
+        else:
+            pays = running
         return DACTState(
             answer=torch.where(state.running.unsqueeze(-1), answer, state.answer),
             still_open=torch.where(state.running, still_open, state.still_open),
             cumulative=torch.where(state.running, cumulative, state.cumulative),
-            cost=torch.where(running, state.cost + added, state.cost),
+            cost=torch.where(pays, state.cost + added, state.cost),
             steps=state.steps + state.running,
             running=running,
         )
+
+    def _halts(self, answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
+        """(B,) bool, whether an example that still runs may halt now."""
+        if remaining == 0:
+            return torch.ones_like(still_open, dtype=torch.bool)
+        if not self.may_halt:
+            return torch.zeros_like(still_open, dtype=torch.bool)
+        if self.training:
+            return still_open < self.train_eps
+        return BOUNDS[self.bound](answer, still_open, remaining)
 
     def running(self, state: DACTState) -> Tensor:
         """See `HaltingPolicy`."""

@@ -22,6 +22,11 @@ class FixedSteps(nn.Module):
         super().__init__()
         self.max_steps = max_steps
 
+    @property
+    def may_halt(self) -> bool:
+        """See `HaltingPolicy`: never."""
+        return False
+
     def start(self, step: Step) -> FixedState:
         """See `HaltingPolicy`."""
         return FixedState(at_least_float32(step.logits), no_steps_for(step))

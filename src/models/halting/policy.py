@@ -38,6 +38,10 @@ class HaltingPolicy(Protocol):
 
     max_steps: int
 
+    @property
+    def may_halt(self) -> bool:
+        """Whether any example may halt before step N, in the present mode."""
+
     def start(self, step: Step) -> Any:
         """State before the first step; `step` only tells shapes, dtype and device."""
 

@@ -1,0 +1,203 @@
+"""Time this implementation against a plain one, in one process and in alternation.
+
+`python scripts/benchmark.py --output B.json` at the full size of CLEVR; `--size mini` at that of
+clevr_mini's network. Ratios above 1 say how many times faster ours is. Weights and inputs are the
+same on both sides, and the answers are compared first.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from benchmark_cases import CASES, SIZES, Case, Size, build
+from plain_mac import PlainMAC
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from dact.batch import VQABatch
+from dact.losses import answer_loss, total_loss
+from dact.models import MACNetwork
+
+
+def runner(case: Case, network: torch.nn.Module, batch: VQABatch, bf16: bool) -> Callable[[], None]:
+    """What is timed: an evaluation, or a training step without the optimizer."""
+
+    def answer() -> None:
+        with torch.inference_mode():
+            network(batch)
+
+    def learn() -> None:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            log_probs, cost, *_ = network(batch)
+        total_loss(answer_loss(log_probs, batch.answers), cost, 5e-3).backward()
+
+    return learn if case.train else answer
+
+
+def seconds(run: Callable[[], None]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def compare(case: Case, size: Size, repeats: int) -> dict[str, float]:
+    """Median times of both, and the median and range of their ratio."""
+    network, plain, batch = build(case, size)
+    if not case.train:
+        check_answers(network, plain, batch)
+    ours, theirs = runner(case, network, batch, case.bf16), runner(case, plain, batch, False)
+    ours(), theirs()
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
+    ratios = [plain_s / ours_s for ours_s, plain_s in pairs]
+    with FlopCounterMode(display=False) as counter:
+        ours()
+    return {
+        "ratio": statistics.median(ratios),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "ours_s": statistics.median(ours_s for ours_s, _ in pairs),
+        "plain_s": statistics.median(plain_s for _, plain_s in pairs),
+        "gflop_per_example": counter.get_total_flops() / 1e9 / size.batch,
+        "mean_steps": mean_steps(network, batch),
+    }
+
+
+@torch.no_grad()
+def mean_steps(network: MACNetwork, batch: VQABatch) -> float:
+    """Mean active steps of a batch."""
+    return network(batch).steps.float().mean().item()
+
+
+@torch.inference_mode()
+def check_answers(network: MACNetwork, plain: PlainMAC, batch: VQABatch) -> None:
+    """Refuse to compare what does not answer alike."""
+    ours, (log_probs, _, steps) = network(batch), plain(batch)
+    torch.testing.assert_close(ours.log_probs.exp(), log_probs.exp(), atol=1e-5, rtol=0)
+    assert ours.steps.tolist() == steps.tolist()
+    assert ours.log_probs.argmax(-1).tolist() == log_probs.argmax(-1).tolist()
+
+
+def peak_memory(case: Case, side: str, size: str) -> float:
+    """MiB that one call of a side adds to a fresh process, at most."""
+    command = [sys.executable, __file__, "--size", size, "--memory-of", case.name, "--side", side]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def print_peak(case: Case, size: Size, side: str) -> None:
+    """Body of that fresh process."""
+    network, plain, batch = build(case, size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bf16 = case.bf16 and side == "ours"
+    runner(case, network if side == "ours" else plain, batch, bf16)()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def matmul_peak() -> float:
+    """GFLOP/s of a large float32 matrix product on this machine, the best of some."""
+    left, right = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    return 2 * 2048**3 / 1e9 / min(seconds(lambda: left @ right) for _ in range(8))
+
+
+def steps_curve(size: Size, repeats: int) -> list[dict[str, float]]:
+    """Time of DACT's evaluation over a range of mean active steps."""
+    rows = []
+    for wanted in range(1, size.steps + 1, max(1, size.steps // 5)):
+        case = Case("curve", "dact", questions_per_image=10, mean_steps=wanted)
+        network, _, batch = build(case, size)
+        run = runner(case, network, batch, False)
+        run()
+        took = statistics.median(seconds(run) for _ in range(repeats))
+        with torch.inference_mode():
+            steps = network(batch).steps
+        mean, largest = steps.float().mean().item(), steps.max().item()
+        rows.append({"mean": mean, "largest": largest, "ms": 1e3 * took / size.batch})
+    return rows
+
+
+def show(results: dict[str, dict[str, float]], peak: float, size: Size) -> None:
+    """Print the table of cases."""
+    table = Table(title=f"plain / ours; matmul peak {peak:.0f} GFLOP/s", title_justify="left")
+    columns = ("case", "ratio", "range", "ours ms", "plain ms", "steps", "GFLOP", "of peak")
+    for column in (*columns, "ours MiB", "plain MiB"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for name, row in results.items():
+        rate = row["gflop_per_example"] * size.batch / row["ours_s"]
+        memory = [f"{row[side]:,.0f}" if side in row else "" for side in ("ours_mib", "plain_mib")]
+        table.add_row(
+            name,
+            f"{row['ratio']:.2f}",
+            f"{row['ratio_low']:.2f}..{row['ratio_high']:.2f}",
+            *(f"{1e3 * row[side] / size.batch:.2f}" for side in ("ours_s", "plain_s")),
+            f"{row['mean_steps']:.2f}",
+            f"{row['gflop_per_example']:.2f}",
+            f"{100 * rate / peak:.0f} %",
+            *memory,
+        )
+    Console().print(table, "Times and GFLOP are per example; MiB is what one call adds at most.")
+
+
+def show_curve(rows: list[dict[str, float]]) -> None:
+    """Print time against active steps."""
+    table = Table(title="DACT evaluation, 10 questions an image", title_justify="left")
+    for column in ("mean steps", "largest", "ms per example"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(f"{row['mean']:.2f}", f"{row['largest']:.0f}", f"{row['ms']:.2f}")
+    Console().print(table)
+
+
+def report(arguments: argparse.Namespace, cases: list[Case]) -> None:
+    """Run the cases, print the tables and write the figures."""
+    size, peak = SIZES[arguments.size], matmul_peak()
+    results = {}
+    for case in track(cases, "comparing", transient=True):
+        results[case.name] = compare(case, size, arguments.repeats)
+        if not arguments.no_memory:
+            for side in ("ours", "plain"):
+                results[case.name][f"{side}_mib"] = peak_memory(case, side, arguments.size)
+    show(results, peak, size)
+    curve = [] if arguments.no_curve else steps_curve(size, arguments.repeats)
+    if curve:
+        show_curve(curve)
+    if arguments.output:
+        figures = {**results, "matmul_gflops": peak, "curve": curve}
+        arguments.output.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [case.name for case in CASES]
+    parser.add_argument("--size", choices=SIZES, default="clevr", help="shapes (default: clevr)")
+    parser.add_argument("--cases", nargs="*", default=names, choices=names)
+    parser.add_argument("--repeats", type=int, default=5, help="calls of each side (default: 5)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--no-memory", action="store_true", help="skip peak memory")
+    parser.add_argument("--no-curve", action="store_true", help="skip time against steps")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    chosen = arguments.memory_of or arguments.cases
+    cases = [case for case in CASES if case.name in chosen]
+    if arguments.memory_of:
+        print_peak(cases[0], SIZES[arguments.size], arguments.side)
+    else:
+        report(arguments, cases)
+
+
+if __name__ == "__main__":
+    main()
