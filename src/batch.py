@@ -25,7 +25,7 @@ class VQABatch(NamedTuple):
     lengths: Tensor
     """(B,) int64 in 1..S, words of each question."""
     features: Tensor
-    """(I, C, H, W) for grids or (I, K, C) for objects, floating point."""
+    """(I, C, H, W) for grids or (I, K, C) for objects, float16 or float32 as they are stored."""
     num_cells: Tensor
     """(I,) int64 in 1..K, knowledge cells that are real; the rest is padding."""
     image_index: Tensor

@@ -1,11 +1,5 @@
 """What happens around training and prediction."""
 
-import errno
-import json
-import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +8,6 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressB
 from rich.console import Console
 
 from dact import checkpoint as checkpoints
-from dact.errors import UserError
 
 
 class SelfDescribing(Callback):
@@ -90,105 +83,3 @@ def progress_bar(enabled: bool | None) -> list[Callback]:
     if enabled is False or not Console().is_terminal:
         return []
     return [RichProgressBar(refresh_rate=10, leave=False)]
-
-
-class PredictionWriter(Callback):
-    """Write one JSON line per question, in dataset order; the file appears when it is whole.
-
-    Several processes, to which the questions are dealt out in turn, write a part each.
-
-    Args:
-        path: the file.
-        records: positions in the split → records with question_id, image, question and answer.
-        answer_names: answers by id.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        records: Callable[[Sequence[int]], Sequence[Any]],
-        answer_names: Sequence[str],
-    ) -> None:
-        self.path = path
-        self.records = records
-        self.answer_names = answer_names
-        self._part = path
-        self._file: Any = None
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the temporary file of this process.
-
-        Raises:
-            UserError: the place cannot be written to.
-        """
-        try:
-            if self.path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "it is a folder")
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._part = self._part_of(trainer.global_rank)
-            self._file = self._part.open("w", encoding="utf-8")
-        except OSError as error:
-            raise UserError(
-                f"predictions={self.path} cannot be written: {error.strerror}"
-            ) from error
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Write a batch."""
-        positions, answers, confidences, steps = (part.tolist() for part in outputs)
-        for record, answer, confidence, taken in zip(
-            self.records(positions), answers, confidences, steps, strict=True
-        ):
-            line = self._line(record, answer, confidence, taken)
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-    def _line(self, record: Any, answer: int, confidence: float, steps: int) -> dict[str, Any]:
-        line = {
-            "question_id": record.question_id,
-            "image": record.image,
-            "question": record.question,
-            "prediction": self.answer_names[answer],
-            "confidence": round(confidence, 6),
-            "steps": steps,
-        }
-        return line if record.answer is None else {**line, "answer": record.answer}
-
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Join the parts, and give the file its name."""
-        self._file.close()
-        trainer.strategy.barrier("predictions are written")
-        if trainer.is_global_zero:
-            parts = [self._part_of(rank) for rank in range(trainer.world_size)]
-            if len(parts) > 1:
-                _deal_back(parts)
-            os.replace(self._part, self.path)
-
-    def _part_of(self, rank: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.{rank}.tmp")
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Leave nothing half-written."""
-        if self._file is not None:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
-
-
-def _deal_back(parts: Sequence[Path]) -> None:
-    """Join files whose lines were dealt out in turn, into the first of them; remove the others."""
-    joined = parts[0].with_suffix(".joined.tmp")
-    with ExitStack() as stack, joined.open("w", encoding="utf-8") as file:
-        opened = [stack.enter_context(part.open(encoding="utf-8")) for part in parts]
-        for lines in zip_longest(*opened, fillvalue=""):
-            file.writelines(lines)
-    os.replace(joined, parts[0])
-    for part in parts[1:]:
-        part.unlink()

@@ -1,7 +1,6 @@
 """What is left on disk and said while training and predicting."""
 
 import csv
-import json
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +8,7 @@ import torch
 from conftest import compose, everything_in, plain
 
 from dact import callbacks, checkpoint
-from dact.callbacks import EpochSummary, PredictionWriter
-from dact.errors import UserError
+from dact.callbacks import EpochSummary
 from dact.loggers import ContinuedCSVLogger
 from dact.metrics import GroupMeans
 
@@ -69,103 +67,6 @@ def test_a_progress_bar_is_for_terminals(monkeypatch, enabled, bars):
     assert callbacks.progress_bar(enabled) == []
     monkeypatch.setattr("dact.callbacks.Console", lambda: SimpleNamespace(is_terminal=True))
     assert len(callbacks.progress_bar(enabled)) == bars
-
-
-# Predictions.
-
-
-def record(number, answer):
-    return SimpleNamespace(question_id=number, image="a.png", question="Why “so”?", answer=answer)
-
-
-def process(rank=0, world_size=1):
-    """What a writer knows of the trainer."""
-    strategy = SimpleNamespace(barrier=lambda name: None)
-    return SimpleNamespace(
-        global_rank=rank, world_size=world_size, is_global_zero=rank == 0, strategy=strategy
-    )
-
-
-def written(writer, batches, trainer=None):
-    """Feed outputs to a writer."""
-    writer.on_predict_start(trainer or process(), None)
-    for outputs in batches:
-        writer.on_predict_batch_end(None, None, outputs, None, 0)
-
-
-def outputs(positions):
-    count = len(positions)
-    return (
-        torch.tensor(positions),
-        torch.arange(count) % 2,
-        torch.full((count,), 0.123456789),
-        torch.full((count,), 3),
-    )
-
-
-def make_writer(path):
-    answers = {4: "no", 5: None}
-    return PredictionWriter(
-        path, lambda positions: [record(one, answers.get(one, "yes")) for one in positions], "ab"
-    )
-
-
-def test_a_line_says_all_there_is_to_say(tmp_path):
-    writer = make_writer(tmp_path / "new" / "x.jsonl")
-    written(writer, [outputs([3, 4]), outputs([5])])
-    assert not writer.path.exists()
-    writer.on_predict_end(process(), None)
-    text = writer.path.read_text("utf-8")
-    assert "“so”" in text
-    lines = [json.loads(line) for line in text.splitlines()]
-    common = {"image": "a.png", "question": "Why “so”?", "confidence": 0.123457, "steps": 3}
-    assert lines == [
-        {"question_id": 3, "prediction": "a", "answer": "yes", **common},
-        {"question_id": 4, "prediction": "b", "answer": "no", **common},
-        {"question_id": 5, "prediction": "a", **common},
-    ]
-    assert everything_in(tmp_path) == ["new", "new/x.jsonl"]
-
-
-@pytest.mark.parametrize(("count", "processes"), [(7, 2), (6, 2), (7, 3), (1, 3)])
-def test_processes_write_one_file_in_dataset_order(tmp_path, count, processes):
-    path = tmp_path / "x.jsonl"
-    writers = [make_writer(path) for _ in range(processes)]
-    for rank, writer in enumerate(writers):
-        shard = list(range(count))[rank::processes]
-        batches = [outputs(shard[:2]), outputs(shard[2:])]
-        written(writer, batches, process(rank, processes))
-    for rank in reversed(range(processes)):
-        writers[rank].on_predict_end(process(rank, processes), None)
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    assert [line["question_id"] for line in lines] == list(range(count))
-    assert everything_in(tmp_path) == ["x.jsonl"]
-
-
-def test_a_stopped_prediction_leaves_the_old_file(tmp_path):
-    path = tmp_path / "x.jsonl"
-    path.write_text("old")
-    writer = make_writer(path)
-    written(writer, [outputs([3, 4])])
-    writer.on_exception(None, None, KeyboardInterrupt())
-    assert path.read_text() == "old"
-    assert everything_in(tmp_path) == ["x.jsonl"]
-
-
-def test_an_exception_before_the_first_line_is_harmless(tmp_path):
-    make_writer(tmp_path / "x.jsonl").on_exception(None, None, KeyboardInterrupt())
-    assert everything_in(tmp_path) == []
-
-
-def test_a_place_that_cannot_be_written_is_named_before_any_work(trained, evaluate, tmp_path):
-    (tmp_path / "file").touch()
-    for name in ("", "/file/x.jsonl"):
-        with pytest.raises(UserError, match=r"^predictions=.* cannot be written: "):
-            evaluate(
-                "mode=predict",
-                f"ckpt_path={trained.dact.last}",
-                f"predictions={tmp_path}{name}",
-            )
 
 
 # metrics.csv.

@@ -26,8 +26,8 @@ def test_grid_rows_are_read_exactly(tmp_path: Path, dtype: str, options: dict) -
     assert (len(store), store.feature_dim, store.grid_size, store.kind) == (7, 5, (3, 2), "grid")
     rows = np.array([0, 3, 6])
     features, num_cells = store.read(rows)
-    assert features.dtype == np.float32
-    np.testing.assert_array_equal(features, stored[rows].astype(np.float32))
+    assert features.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(features, stored[rows])
     assert num_cells.tolist() == [6, 6, 6]
 
 
@@ -48,9 +48,10 @@ def test_large_finite_values_are_no_error(tmp_path: Path) -> None:
     assert (store.read(np.array([1]))[0] == np.float32(3e38)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", ">f2"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_row_that_is_not_finite_is_named(tmp_path: Path, value: float) -> None:
-    stored = values()
+def test_row_that_is_not_finite_is_named(tmp_path: Path, value: float, dtype: str) -> None:
+    stored = values(dtype)
     stored[4, 1, 2, 0] = value
     store = GridFeatures(write_grid(tmp_path, "val", stored))
     store.read(np.array([3, 5]))

@@ -1,5 +1,7 @@
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +233,52 @@ def test_broken_json_is_named(tmp_path: Path) -> None:
         list(read_clevr_questions(path))
     with pytest.raises(UserError, match="No such file"):
         list(read_clevr_questions(tmp_path / "none.json"))
+
+
+# A million questions.
+
+OPEN_AND_READ = """
+import sys, time
+from pathlib import Path
+
+import numpy as np
+
+from dact.datamodules.collate import VQADataset
+from dact.datamodules.questions import PackedQuestions
+
+class Images:
+    path, kind, feature_dim = Path("images"), "objects", 1
+    def __len__(self): return 10**9
+    def read(self, rows): return np.zeros((len(rows), 1, 1), np.float32), np.ones(len(rows), int)
+
+def private():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1024
+
+before, start = private(), time.perf_counter()
+dataset = VQADataset(PackedQuestions(Path(sys.argv[1])), Images())
+dataset.__getitems__(range(0, len(dataset), len(dataset) // 64))
+print(len(dataset), time.perf_counter() - start, private() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+def test_a_million_questions_open_at_once_in_little_memory(tmp_path: Path) -> None:
+    count = 1_000_003
+    words = [f"word{n}" for n in range(15)]
+    questions = (
+        Question(str(n), " ".join(words[n % 7 : 8 + n % 9]), "yes", f"{n // 10}.png", n // 10, 0)
+        for n in range(count)
+    )
+    encoder = VocabularyBuilder()
+    path = tmp_path / "many.h5"
+    options = {"source": "s", "type_names": ["one"], "integer_ids": True, "where": "here"}
+    write_packed(path, questions, encoder, **options)
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_AND_READ, str(path)], capture_output=True, text=True, check=True
+    )
+    opened, seconds, megabytes = map(float, done.stdout.split())
+    assert opened == count
+    assert seconds < 1
+    assert megabytes < 50

@@ -17,12 +17,19 @@ from dact.errors import UserError
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
 from .features import FeatureStore
-from .loaders import ShardSampler, VQALoader, choose_images, make_loader
+from .loaders import ShardSampler, VQALoader, make_loader
+from .orders import choose_images
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
 from .vocabulary import Vocabulary
 
-_SMALLEST = {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "seed": 0}
+_SMALLEST = {
+    "batch_size": 1,
+    "eval_batch_size": 1,
+    "num_workers": 0,
+    "seed": 0,
+    "questions_per_image": 1,
+}
 
 
 class VQADataModule(pl.LightningDataModule, ABC):
@@ -44,6 +51,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
         vocabulary: encode with it instead of one made from the training questions (which then
             need not be there unless the model is fitted).
         group_by_length: train on batches of questions of similar length, which saves padding.
+        questions_per_image: train on batches with this many questions about an image, as far as
+            there are, which saves most of the work on images.
         progress: show bars while long files are read.
 
     Raises:
@@ -71,10 +80,12 @@ class VQADataModule(pl.LightningDataModule, ABC):
         split: str | None = None,
         vocabulary: Vocabulary | None = None,
         group_by_length: bool = False,
+        questions_per_image: int = 1,
         progress: bool = True,
     ) -> None:
         super().__init__()
         self.group_by_length = group_by_length
+        self.questions_per_image = questions_per_image
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
@@ -214,7 +225,9 @@ class VQADataModule(pl.LightningDataModule, ABC):
 
     def train_dataloader(self) -> VQALoader:
         """Training examples in an order that depends on seed and epoch alone."""
-        return self._loader(self.train_split, self.batch_size, shuffle=True)
+        loader = self._loader(self.train_split, self.batch_size, shuffle=True)
+        loader.end_epochs_early(self.trainer.limit_train_batches if self.trainer else 1.0)
+        return loader
 
     def val_dataloader(self) -> VQALoader:
         """Validation examples in dataset order."""
@@ -231,10 +244,19 @@ class VQADataModule(pl.LightningDataModule, ABC):
 
     def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> VQALoader:
         dataset = self.dataset(split)
+        questions = dataset.questions
         shard = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         grouped = shuffle and self.group_by_length
-        lengths = dataset.questions.lengths[dataset.positions] if grouped else None
-        sampler = ShardSampler(len(dataset), shuffle, self.seed, *shard, lengths, batch_size)
+        sampler = ShardSampler(
+            len(dataset),
+            shuffle,
+            self.seed,
+            *shard,
+            batch_size=batch_size,
+            image_rows=dataset.of_examples(questions.image_rows),
+            lengths=dataset.of_examples(questions.lengths) if grouped else None,
+            questions_per_image=self.questions_per_image,
+        )
         return make_loader(dataset, sampler, batch_size, self.num_workers)
 
     @functools.cached_property

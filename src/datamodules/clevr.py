@@ -12,7 +12,6 @@ from .features import FeatureStore, GridFeatures, ObjectStates
 from .json_stream import field, stream_json
 from .questions import Question
 from .scene_states import is_current, pack_scene_states
-from .vocabulary import Vocabulary
 
 #: What the last function of a question's program makes of it.
 QUESTION_TYPES = (
@@ -42,8 +41,7 @@ class CLEVRDataModule(VQADataModule):
         train_split: split for training, and for the vocabulary.
         val_split: split for validation.
         test_split: split for testing; the official one has no answers.
-        cache_dir, batch_size, eval_batch_size, num_workers, fraction, seed, split, vocabulary,
-            group_by_length, progress: see `VQADataModule`.
+        **common: see `VQADataModule`.
     """
 
     type_names = QUESTION_TYPES
@@ -56,30 +54,9 @@ class CLEVRDataModule(VQADataModule):
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
-        cache_dir: str | Path | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        fraction: float = 1.0,
-        seed: int = 0,
-        split: str | None = None,
-        vocabulary: Vocabulary | None = None,
-        group_by_length: bool = False,
-        progress: bool = True,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            root=root,
-            cache_dir=cache_dir,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            fraction=fraction,
-            seed=seed,
-            split=split,
-            vocabulary=vocabulary,
-            group_by_length=group_by_length,
-            progress=progress,
-        )
+        super().__init__(root, **common)
         if features not in ("state", "grid"):
             raise UserError(f"data.features={features} is neither 'state' nor 'grid'")
         self.features = features

@@ -58,10 +58,11 @@ class VQADataset(Dataset[VQABatch]):
         _check_images(questions, features)
         self.questions = questions
         self.features = features
-        self.positions = np.arange(len(questions)) if positions is None else positions
+        self.positions = positions
+        """(n,) the questions that belong to it; None: all."""
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.questions) if self.positions is None else len(self.positions)
 
     def __getitem__(self, index: int) -> VQABatch:
         """The batch that consists of example `index` alone."""
@@ -69,7 +70,14 @@ class VQADataset(Dataset[VQABatch]):
 
     def __getitems__(self, indices: Sequence[int]) -> VQABatch:
         """The batch of the examples `indices`: PyTorch's loader calls it once per batch."""
-        return collate(self.questions, self.features, self.positions[np.asarray(indices)])
+        positions = np.asarray(indices, np.int64)
+        if self.positions is not None:
+            positions = self.positions[positions]
+        return collate(self.questions, self.features, positions)
+
+    def of_examples(self, values: NDArray) -> NDArray:
+        """Those of `values`, one for each question of the split, that belong to the examples."""
+        return values if self.positions is None else values[self.positions]
 
 
 def _gather(values: NDArray, positions: NDArray[np.int64]) -> torch.Tensor:

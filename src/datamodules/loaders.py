@@ -13,71 +13,28 @@ from dact.batch import VQABatch
 from dact.errors import UserError
 
 from .collate import VQADataset
-
-
-def choose_images(
-    image_rows: NDArray[np.int64], fraction: float, seed: int
-) -> NDArray[np.int64] | None:
-    """Positions of all questions about a random part of the images; None for all of them.
-
-    Args:
-        image_rows: (Q,) image of each question.
-        fraction: part of the images, in (0, 1]; at least one image is chosen.
-        seed: of the choice. With one seed, a smaller fraction is part of a larger one.
-    """
-    if fraction == 1:
-        return None
-    images = np.random.default_rng(seed).permutation(np.unique(image_rows))
-    chosen = images[: max(1, round(fraction * len(images)))]
-    return np.flatnonzero(np.isin(image_rows, chosen))
-
-
-#: Batches that are sorted by length together.
-WINDOW = 50
-
-
-def group_by_length(
-    order: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    batch_size: int,
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Reorder examples so that those of a batch have similar lengths, which saves padding.
-
-    Windows of `WINDOW` batches are sorted by length and cut into batches, whose order is then
-    shuffled over the whole epoch; an incomplete batch stays the last.
-
-    Args:
-        order: (n,) a random order of examples.
-        lengths: length of each example.
-        batch_size: examples of a batch, over all processes.
-        rng: shuffles the batches.
-    """
-    window = WINDOW * batch_size
-    starts = range(0, len(order), window)
-    parts = [order[start : start + window] for start in starts]
-    ordered = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
-    whole = len(order) // batch_size * batch_size
-    batches = rng.permutation(ordered[:whole].reshape(-1, batch_size))
-    return np.concatenate([batches.ravel(), ordered[whole:]])
+from .orders import Order, by_image, share_of, training_order
 
 
 class ShardSampler(DistributedSampler):
     """The examples of one process, in an order that depends on seed and epoch alone.
 
     Shuffled, as in training, all processes get the same number: the first examples of the epoch
-    fill up the last ones. In dataset order, as in evaluation, every example belongs to exactly
+    fill up the last ones. In a fixed order, as in evaluation, every example belongs to exactly
     one process. Being a `DistributedSampler`, it is not replaced by Lightning, whose own one
     repeats examples in evaluation.
 
     Args:
         size: number of examples.
-        shuffle: a new order each epoch (`set_epoch`), else dataset order.
+        shuffle: a new order each epoch (`set_epoch`), else the one in which the questions of an
+            image meet, which is dataset order if they do so there.
         seed: of the orders.
         rank: this process, in 0..world_size-1.
         world_size: number of processes.
-        lengths: lengths of the examples, to shuffle batches of similar lengths; None: not.
-        batch_size: with `lengths`: examples of a batch of one process.
+        batch_size: examples of a batch of one process.
+        image_rows: (size,) image of each example; None: nothing is known of them.
+        lengths: (size,) to shuffle batches of examples of similar lengths; None: not.
+        questions_per_image: shuffled: questions about an image that stay together.
     """
 
     def __init__(
@@ -87,12 +44,20 @@ class ShardSampler(DistributedSampler):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        lengths: NDArray[np.int64] | None = None,
+        *,
         batch_size: int = 1,
+        image_rows: NDArray[np.integer] | None = None,
+        lengths: NDArray[np.integer] | None = None,
+        questions_per_image: int = 1,
     ) -> None:
         super().__init__(range(size), world_size, rank, shuffle, seed)
-        self._lengths = lengths
-        self._batch_size = batch_size * world_size
+        self._batch_size = batch_size
+        self._grouping: dict[str, Any] = {
+            "image_rows": image_rows,
+            "lengths": lengths,
+            "questions_per_image": questions_per_image,
+        }
+        self._in_order = None if shuffle or image_rows is None else by_image(image_rows)
         self._skip = 0
 
     def skip_once(self, count: int) -> None:
@@ -100,23 +65,26 @@ class ShardSampler(DistributedSampler):
         self._skip = count
 
     def __iter__(self) -> Iterator[int]:
-        order = self._order()[self.rank :: self.num_replicas]
+        order = share_of(self._order(), self._batch_size, self.rank, self.num_replicas)
         skip, self._skip = self._skip, 0
-        return iter(order[skip:].tolist())
+        return map(int, order[skip:])  # a list of Python's integers would take eight times as much
 
     def __len__(self) -> int:
         size = len(self.dataset)
-        surplus = size % self.num_replicas
-        return size // self.num_replicas + (surplus > 0 if self.shuffle else self.rank < surplus)
+        if self.shuffle:
+            return -(-size // self.num_replicas)
+        together = self._batch_size * self.num_replicas
+        rest = size % together
+        own = rest // self.num_replicas + (self.rank < rest % self.num_replicas)
+        return size // together * self._batch_size + own
 
-    def _order(self) -> np.ndarray:
+    def _order(self) -> Order:
         size = len(self.dataset)
         if not self.shuffle:
-            return np.arange(size)
+            return np.arange(size) if self._in_order is None else self._in_order
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(size)
-        if self._lengths is not None:
-            order = group_by_length(order, self._lengths, self._batch_size, rng)
+        together = self._batch_size * self.num_replicas
+        order = training_order(size, together, rng, **self._grouping)
         return np.resize(order, len(self) * self.num_replicas)
 
 
@@ -128,6 +96,7 @@ class VQALoader(DataLoader):
 
     _batches_done = 0
     _batches_to_skip = 0
+    _batches_per_epoch: int | None = None
 
     def __iter__(self) -> Iterator[VQABatch]:  # type: ignore[override]
         # A generator starts at the first batch: by then Lightning has set the sampler's epoch.
@@ -141,13 +110,18 @@ class VQALoader(DataLoader):
         except UserError as error:
             raise UserError(_innermost(error)) from error
 
+    def end_epochs_early(self, limit: int | float) -> None:
+        """An epoch is finished after `limit` batches, or after this share of them in 0..1."""
+        batches = limit if isinstance(limit, int) else int(limit * len(self))
+        self._batches_per_epoch = min(batches, len(self))
+
     def state_dict(self) -> dict[str, Any]:
         """Epoch, and batches given out in it."""
         return {"epoch": self.sampler.epoch, "batches": self._batches_done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue after the batches that `state` counts, or with the epoch that follows them."""
-        finished = state["batches"] >= len(self)
+        finished = state["batches"] >= (self._batches_per_epoch or len(self))
         self.sampler.set_epoch(state["epoch"] + finished)
         self._batches_to_skip = 0 if finished else state["batches"]
 
