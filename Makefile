@@ -38,5 +38,5 @@ format: env ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean: ## Remove logs and generated data
-	rm -rf logs data
+clean: ## Remove logs and the generated clevr_mini
+	rm -rf logs data/clevr_mini data/.clevr_mini*

@@ -63,13 +63,12 @@ def with_unknown_word(weights: dict[str, Tensor], vocabulary: Vocabulary) -> dic
     if name not in weights:
         raise UserError("the reference checkpoint lacks embed.weight: it is no whole network")
     rows = weights[name]
-    missing = vocabulary.num_words - len(rows)
-    if missing < 1:
+    if vocabulary.num_words != len(rows) + 1:
         raise UserError(
             f"the vocabulary has {vocabulary.num_words - 2} words, but the checkpoint embeds "
             f"{len(rows) - 1}: use the dictionary that it was trained with"
         )
-    return {**weights, name: torch.cat([rows, rows.new_zeros(missing, rows.shape[1])])}
+    return {**weights, name: torch.cat([rows, rows.new_zeros(1, rows.shape[1])])}
 
 
 def convert(

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dact import command_line, config
 from dact.datamodules.clevr_mini import generate
+from dact.errors import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -19,6 +20,8 @@ CONF = Path(__file__).parents[1] / "conf"
 @config.ends_in_one_line
 def main(cfg: DictConfig) -> None:
     """Generate into `data.root`, which must not exist or be empty."""
+    if cfg.data.generate is None:
+        raise UserError(f"data={cfg.data.name} is not made here: leave data out")
     generate(Path(cfg.data.root), **OmegaConf.to_container(cfg.data.generate, resolve=True))
     print(f"clevr_mini is in {cfg.data.root}")
 

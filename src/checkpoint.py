@@ -2,14 +2,15 @@
 
 import os
 import pickle
-import tempfile
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from dact.datamodules.vocabulary import Vocabulary
@@ -21,6 +22,12 @@ from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOpti
 ENTRY = "dact"
 #: Prefix of the network's weights in a Lightning module's state dict.
 PREFIX = "network."
+#: Options that a run keeps to its end, by group; None: all those of a network.
+_DECIDED = {
+    "model": None,
+    "ponder": ("cost", "penalty", "phase", "min_penalty"),
+    "data": ("name", "features", "fraction", "batch_size"),
+}
 
 
 class Description(NamedTuple):
@@ -70,6 +77,8 @@ def load(path: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {path} does not exist") from error
+    except PermissionError as error:
+        raise UserError(f"checkpoint {path} may not be read: ask its owner") from error
     except pickle.UnpicklingError as error:
         raise UserError(
             f"checkpoint {path} is damaged or holds something other than plain data: refused"
@@ -89,6 +98,22 @@ def load(path: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path} is half a checkpoint, without {missing[0]}: use an earlier one")
     return checkpoint
+
+
+def load_first_whole(paths: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
+    """The first of some checkpoints that is whole, and its path; others are warned of.
+
+    Raises:
+        UserError: none of them is.
+    """
+    for path, following in zip_longest(paths, paths[1:]):
+        try:
+            return path, load(path)
+        except UserError as error:
+            if following is None:
+                raise
+            rank_zero_warn(f"{error}; taking {following}")
+    raise UserError("there is no checkpoint")
 
 
 def describe(checkpoint: Mapping[str, Any]) -> Description:
@@ -127,13 +152,12 @@ def entry(description: Description, found: Mapping[str, GroupMeans]) -> dict[str
 def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """Write a checkpoint so that the file is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # with the user's permissions
     try:
         torch.save(dict(checkpoint), temporary)
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def check_vocabulary(checkpoint: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -> None:
@@ -205,15 +229,36 @@ def load_weights(
     network.load_state_dict(weights, strict=not may_lack)
 
 
-def load_resumable(path: Path, network: nn.Module, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Read a checkpoint that training can go on from, without touching the network.
+def check_resumable(
+    saved: Mapping[str, Any],
+    config: Mapping[str, Any],
+    network: nn.Module,
+    vocabulary: Vocabulary,
+    *,
+    source: str,
+) -> None:
+    """Refuse a checkpoint that this training cannot go on from.
+
+    Args:
+        saved: the checkpoint.
+        config: the resolved configuration of this run.
+        network: of this run; it is not touched.
+        vocabulary: of this run's data.
+        source: where the checkpoint is from, for the message.
 
     Raises:
-        UserError: it is damaged, of another network or vocabulary, or holds weights alone.
+        UserError: it is of another network, cost, data or vocabulary, or holds weights alone.
     """
-    saved = load(path)
     if "optimizer_states" not in saved:
-        raise UserError(f"{path} holds weights alone: start from it with warm_start=PATH")
-    check_weights(network, network_weights(saved), source=str(path))
-    check_vocabulary(saved, vocabulary, source=str(path))
-    return saved
+        raise UserError(f"{source} holds weights alone: start from it with warm_start=PATH")
+    check_weights(network, network_weights(saved), source=source)
+    before = describe(saved).config
+    for group, names in _DECIDED.items():
+        for name in names or [field.name for field in fields(NetworkOptions)]:
+            was, now = (tree.get(group, {}).get(name) for tree in (before, config))
+            if was is not None and was != now and not name.startswith("halting"):
+                raise UserError(
+                    f"{source} was trained with {group}.{name}={was}, not {now}: go on with that, "
+                    "or start a run of its own without ckpt_path"
+                )
+    check_vocabulary(saved, vocabulary, source=source)

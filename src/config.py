@@ -65,8 +65,14 @@ def instantiate(target: Mapping[str, Any], **arguments: Any) -> Any:
 def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
     names = ("name", "root", "cache_dir", "features", "split", "fraction", "generate")
-    loading = ("batch_size", "eval_batch_size", "num_workers", "group_by_length")
-    return {name: getattr(data, name) for name in (*names, *loading)} | {"seed": seed}
+    loading = (
+        "batch_size",
+        "eval_batch_size",
+        "num_workers",
+        "group_by_length",
+        "questions_per_image",
+    )
+    return {name: asdict(data)[name] for name in (*names, *loading)} | {"seed": seed}
 
 
 def name_of(config: Config) -> str:
@@ -114,10 +120,15 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
     for key in sorted(keys):
         if key.startswith("model.") and not key.startswith(free):
             raise UserError(f"{key} is decided by the checkpoint: leave it out")
+    for option in ("name", "dim", "max_steps") if "experiment" in keys else ():
+        was, now = saved["model"][option], getattr(config.model, option)
+        if was != now:
+            raise UserError(f"experiment: its model.{option} is {now}, but the checkpoint's {was}")
     name, own_name = config.model.name, saved["model"]["name"]
     if "model" in keys and name != own_name:
         raise UserError(f"model={name}: the checkpoint holds a {own_name}; leave it out")
     taken: dict[str, Any] = {"model": dict(saved["model"]), "ponder": saved["ponder"]}
+    taken["model"] |= {"compile": config.model.compile, "compile_mode": config.model.compile_mode}
     for key in keys:
         if key.startswith("model."):
             option = key.removeprefix("model.")
@@ -126,6 +137,8 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
         typed_data = {key.removeprefix("data.").partition(".")[0] for key in keys}
         own = {name: value for name, value in saved["data"].items() if name not in typed_data}
         taken["data"] = own
+        if "threads" not in keys:
+            taken["threads"] = own.get("threads", config.threads)
     elif "data.features" not in keys:
         taken["data"] = {"features": saved["data"]["features"]}
     return resolve(OmegaConf.merge(OmegaConf.structured(config), taken))
@@ -133,6 +146,13 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
 
 def _traceback_wanted() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR") == "1" and _SET_BY_US not in os.environ
+
+
+def _user_error_behind(error: BaseException | None) -> UserError | None:
+    """One of ours that was raised in a resolver, which OmegaConf wraps in errors of its own."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -170,6 +190,9 @@ def one_line_errors(main: Callable[[], Any], conf: Path | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except (HydraException, OmegaConfBaseException) as error:
+        if mistake := _user_error_behind(error):
+            print(f"error: {mistake}", file=sys.stderr)
+            return 1
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         lines = [line for line in str(error).splitlines() if line.strip()]
         if cause is not error:

@@ -22,6 +22,7 @@ _WARNINGS = (
     (".*The number of training batches .* is smaller than the logging interval", "trial runs"),
     (".*isinstance.treespec, LeafSpec.. is deprecated", "inside Lightning"),
     (".*recommended to use .self.log.*sync_dist=True", "torchmetrics has added up the processes"),
+    (".*grad attribute of a Tensor that is not a leaf", "torch.compile looks at every tensor"),
     (".*Checkpoint directory .* exists and is not empty", "a resumed run goes on in its folder"),
 )
 

@@ -65,6 +65,10 @@ class VQALitModule(pl.LightningModule):
         """Answer a batch."""
         return self.network(batch)
 
+    def on_train_epoch_start(self) -> None:
+        """Results are those of the epoch's own validation, if it has one."""
+        self.results = {}
+
     def on_train_batch_start(self, batch: VQABatch, batch_idx: int) -> None:
         """Make the step's randomness a function of seed, epoch, batch and process."""
         place = [self.seed, self.current_epoch, batch_idx, self.global_rank]
@@ -79,7 +83,7 @@ class VQALitModule(pl.LightningModule):
         output = self.network(batch)
         nll = answer_loss(output.log_probs, batch.answers)
         loss = total_loss(nll, output.ponder_cost, self.ponder_cost)
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # as Lightning counts
             right = (output.log_probs.argmax(-1) == batch.answers).float().mean()
             size = len(batch.answers)
             self.log("train/loss", loss, batch_size=size)

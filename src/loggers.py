@@ -1,6 +1,7 @@
 """A CSV logger that survives being stopped."""
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ class _ContinuedWriter(ExperimentWriter):
             return
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
-            rows = [row for row in reader if int(row["step"]) < step]
+            rows = [row for row in reader if _is_whole(row) and int(row["step"]) < step]
             self.metrics_keys = list(reader.fieldnames or [])
-        self._rewrite(path, rows)
-
-    def _rewrite(self, path: Path, rows: list[dict[str, str]]) -> None:
-        with path.open("w", newline="") as file:
+        temporary = path.with_name(f".{path.name}.tmp")
+        with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
+        os.replace(temporary, path)
+
+
+def _is_whole(row: dict[str | None, str | None]) -> bool:
+    """Whether a row was written to its end: the last one of a killed run may not be."""
+    return None not in row and None not in row.values() and str(row["step"]).isdigit()
 
 
 class ContinuedCSVLogger(CSVLogger):

@@ -39,7 +39,7 @@ class AnswerMetrics(Metric):
         super().__init__()
         self.type_names = list(type_names)
         for group, size in (("types", len(self.type_names)), ("lengths", MAX_PROGRAM_LENGTH + 1)):
-            sums = torch.zeros(size, 3, dtype=torch.float64)
+            sums = torch.zeros(size, 3, dtype=torch.int64)  # exact, on any device
             self.add_state(group, sums, dist_reduce_fx="sum")
 
     def update(self, batch: VQABatch, output: VQAOutput) -> None:
@@ -58,7 +58,7 @@ class AnswerMetrics(Metric):
         rows |= dict(zip(self.type_names, self.types, strict=True))
         rows |= {f"length_{length:02d}": row for length, row in enumerate(self.lengths)}
         return {
-            name: GroupMeans((right / count).item(), (steps / count).item(), int(count))
-            for name, (right, steps, count) in rows.items()
+            name: GroupMeans(right / count, steps / count, count)
+            for name, (right, steps, count) in ((name, row.tolist()) for name, row in rows.items())
             if count > 0
         }

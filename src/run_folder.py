@@ -74,6 +74,8 @@ def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
         folder = _folder_to_resume(name, ckpt_path)
         if folder is not None:
             return str(folder)
+    if mode != "fit" and ckpt_path and (parent := Path(ckpt_path).absolute().parent).parent.name:
+        name = parent.parent.name if parent.name == CHECKPOINTS else name
     number = 1
     while True:
         folder = Path("logs", mode, name if number == 1 else f"{name}-{number}")
@@ -109,6 +111,13 @@ def taken(folder: Path) -> Iterator[None]:
 
 def remove_if_unused(folder: Path) -> None:
     """Remove the folder of a run that failed before it left anything but its configuration."""
+    if not folder.is_dir():
+        return
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            pass
+    except Timeout:  # it is another run's, which has only just begun
+        return
     left = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     if all(path.parts[0] == ".hydra" or path.name == ".lock" for path in left):
         shutil.rmtree(folder, ignore_errors=True)
@@ -122,8 +131,8 @@ def _folder_to_resume(name: str, ckpt_path: str) -> Path | None:
     return folder.parent if folder.name == CHECKPOINTS and folder.parent in same else None
 
 
-def resolve_checkpoint(ckpt_path: str, folder: Path, name: str) -> Path:
-    """The file that `ckpt_path` means.
+def candidates(ckpt_path: str, folder: Path, name: str) -> list[Path]:
+    """The files that `ckpt_path` may mean, the best first.
 
     Args:
         ckpt_path: a file, or `last`.
@@ -137,10 +146,10 @@ def resolve_checkpoint(ckpt_path: str, folder: Path, name: str) -> Path:
         path = Path(ckpt_path).expanduser()
         if not path.is_file():
             raise UserError(f"ckpt_path={ckpt_path} does not exist or is not a file")
-        return path
+        return [path]
     for place in (folder, newest_with_checkpoint(name)):
         if place is not None and (found := checkpoints_in(place)):
-            return found[0]
+            return found
     raise UserError(
         f"ckpt_path=last finds no checkpoint in {folder} nor in logs/fit/{name}: "
         "train first, or give a file"

@@ -6,12 +6,14 @@ Plain dataclasses, so that configurations can be checked without loading PyTorch
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
-
 from dact.options import DropoutOptions, NetworkOptions, PonderOptions
+
+#: OmegaConf's mark of a value that a file of conf/ must give.
+MISSING: Any = "???"
 
 MODES = ("fit", "validate", "test", "predict")
 SCHEDULES = ("plateau", "trapezoid", "constant")
+COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 @dataclass
@@ -40,6 +42,18 @@ class ImpliedNetwork:
 
 
 @dataclass
+class GenerateOptions:
+    """What a dataset that is made on first use consists of."""
+
+    seed: int = 0
+    images: dict[str, int] = MISSING
+    """Number by split."""
+    questions_per_image: int = MISSING
+    drawings: int = MISSING
+    """How many of the first images of val are drawn."""
+
+
+@dataclass
 class DataConfig:
     """One dataset: where it is, how it is served, and the defaults it implies."""
 
@@ -58,10 +72,12 @@ class DataConfig:
     num_workers: int = 0
     group_by_length: bool = False
     """Train on batches of questions of similar length, which saves padding."""
+    questions_per_image: int = 1
+    """Train on batches with so many questions about an image, which saves work on images."""
     threads: int | None = None
     """Threads that pay off for batches of this size; null: all."""
-    generate: dict[str, Any] | None = None
-    """Sizes and seed of a dataset that is made on first use; null for one that is not."""
+    generate: GenerateOptions | None = None
+    """A dataset that is made on first use; null for one that is not."""
     network: ImpliedNetwork = field(default_factory=ImpliedNetwork)
     mac: FitRecipe = field(default_factory=FitRecipe)
     """Recipe of a plain MAC from scratch."""
@@ -73,6 +89,10 @@ class DataConfig:
 class ModelConfig(NetworkOptions):
     """The network and the recipe that it is trained by."""
 
+    compile: bool = False
+    """Whether PyTorch compiles the parts of the network."""
+    compile_mode: str | None = None
+    """Of torch.compile; null: its default."""
     recipe: FitRecipe = field(default_factory=FitRecipe)
 
 

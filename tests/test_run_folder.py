@@ -103,9 +103,9 @@ def test_last_is_the_newest_by_step_not_by_time():
 def test_last_prefers_the_run_folder():
     own = make_checkpoint("own", 0, 1)
     other = make_checkpoint(f"logs/fit/{NAME}", 0, 5)
-    found = run_folder.resolve_checkpoint("last", Path("own"), NAME)
+    found = run_folder.candidates("last", Path("own"), NAME)[0]
     assert found.resolve() == own.resolve()
-    found = run_folder.resolve_checkpoint("last", Path("empty"), NAME)
+    found = run_folder.candidates("last", Path("empty"), NAME)[0]
     assert found.resolve() == other.resolve()
 
 
@@ -117,7 +117,7 @@ def test_a_dangling_link_is_no_checkpoint():
 @pytest.mark.parametrize("given_path", ["last", "missing.ckpt", "."])
 def test_a_missing_checkpoint_is_named(given_path):
     with pytest.raises(UserError, match=f"ckpt_path={given_path}"):
-        run_folder.resolve_checkpoint(given_path, Path("run"), NAME)
+        run_folder.candidates(given_path, Path("run"), NAME)
 
 
 def test_an_unwritable_place_is_named():
@@ -137,3 +137,21 @@ def test_only_unused_folders_are_removed():
     path = make_checkpoint("used", 0, 1)
     run_folder.remove_if_unused(Path("used"))
     assert path.exists()
+
+
+def test_the_folder_of_a_run_that_has_only_just_begun_is_left_alone():
+    folder = Path("begun")
+    folder.mkdir()
+    with run_folder.taken(folder):
+        run_folder.remove_if_unused(folder)
+        assert folder.exists()
+    run_folder.remove_if_unused(folder)
+    assert not folder.exists()
+
+
+def test_an_evaluation_is_called_after_the_run_that_it_evaluates():
+    path = make_checkpoint("logs/fit/clevr-mac-0-s3", 0, 1)
+    for number in ("", "-2"):
+        run_folder.allocate.cache_clear()
+        folder = run_folder.allocate("validate", NAME, str(path))
+        assert folder == f"logs/validate/clevr-mac-0-s3{number}"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import TINY, Program, compose, plain
 from filelock import FileLock
+from omegaconf import OmegaConf
 
 from dact import checkpoint, checks, config, warm_start
 from dact.datamodules import build_datamodule
@@ -94,7 +95,7 @@ def test_the_folder_depends_on_data_and_shape_alone(tmp_path):
 
 def network_of(program, *typed):
     cfg = program.compose(*program.defaults, *typed)
-    data = build_datamodule(**config.data_options(cfg.data, cfg.seed))
+    data = build_datamodule(**config.data_options(OmegaConf.to_object(cfg.data), cfg.seed))
     data.prepare_data("fit")
     data.setup("fit")
     options = checkpoint.network_options(plain(cfg))

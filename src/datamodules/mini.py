@@ -1,5 +1,6 @@
 """`clevr_mini`: a CLEVR directory that is made on first use."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ from filelock import FileLock
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from dact.datamodules.clevr_mini import generate
+from dact.errors import UserError
 
 from .clevr import CLEVRDataModule
 from .loaders import available_cores
+
+#: In the root: what it was made of.
+RECIPE = "recipe.json"
 
 
 class CLEVRMiniDataModule(CLEVRDataModule):
@@ -27,11 +32,39 @@ class CLEVRMiniDataModule(CLEVRDataModule):
         self.recipe = dict(recipe)
 
     def prepare_data(self, stage: str | None = None) -> None:
-        """Generate the dataset if need be, then prepare it like any other."""
-        self.root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root.parent / f".{self.root.name}.lock"):
-            if not self.root.is_dir() or not any(self.root.iterdir()):
-                rank_zero_info(f"making clevr_mini in {self.root} (once)")
-                workers = min(8, available_cores())
-                generate(self.root, workers=workers, progress=self.progress, **self.recipe)
+        """Generate the dataset if need be, then prepare it like any other.
+
+        Raises:
+            UserError: it was made otherwise than `recipe` says, or cannot be made.
+        """
+        if not self._is_made():
+            try:
+                self.root.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(self.root.parent / f".{self.root.name}.lock"):
+                    if not self._is_made():
+                        self._make()
+            except OSError as error:
+                raise UserError(
+                    f"clevr_mini cannot be made in {self.root}: {error.strerror or error}; "
+                    "set data.root"
+                ) from error
+        self._check_recipe()
         super().prepare_data(stage)
+
+    def _is_made(self) -> bool:
+        return self.root.is_dir() and any(self.root.iterdir())
+
+    def _make(self) -> None:
+        rank_zero_info(f"making clevr_mini in {self.root} (once)")
+        workers = min(8, available_cores())
+        generate(self.root, workers=workers, progress=self.progress, **self.recipe)
+        (self.root / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n", "utf-8")
+
+    def _check_recipe(self) -> None:
+        path = self.root / RECIPE
+        if path.exists() and (made := json.loads(path.read_text("utf-8"))) != self.recipe:
+            name = next(name for name in self.recipe if made.get(name) != self.recipe[name])
+            raise UserError(
+                f"{self.root} was made with data.generate.{name}={made.get(name)}, not "
+                f"{self.recipe[name]}: delete it, or give another data.root"
+            )

@@ -4,13 +4,19 @@ A reference checkpoint is `torch.save(state_dict)`; its YAML settings are dotted
 Nothing of that code is needed or used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from dact.errors import UserError
-from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
+from dact.options import (
+    PENALTIES,
+    DropoutOptions,
+    GateOptions,
+    NetworkOptions,
+    PonderOptions,
+)
 
 _SHARED_DEFAULTS = {
     "SOLVER.LR": 1e-4,
@@ -89,7 +95,33 @@ def settings(overrides: Mapping[str, Any], mode: str) -> dict[str, Any]:
     """A reference configuration file's dotted keys over its defaults; `mode` is clevr or gqa."""
     if mode not in DEFAULTS:
         raise UserError(f"mode is clevr or gqa, not {mode!r}")
-    return {**DEFAULTS[mode], **overrides}
+    defaults = DEFAULTS[mode]
+    given = {
+        key: _as_kind_of(defaults[key], value, key)
+        for key, value in overrides.items()
+        if key in defaults
+    }
+    found = {**overrides, **defaults, **given}
+    _only(found, "ACT.PENALTY_TYPE", PENALTIES)
+    _only(found, "MAC.STEM_PAD", (found["MAC.STEM_FILTER_SIZE"] // 2, None))
+    return found
+
+
+def _as_kind_of(default: Any, value: Any, key: str) -> Any:
+    """`value` as the type of `default`; YAML reads 1e-2 as text."""
+    try:
+        if isinstance(default, bool) != isinstance(value, bool):
+            raise TypeError
+        return type(default)(value)
+    except (TypeError, ValueError) as error:
+        kind = type(default).__name__
+        raise UserError(f"the settings' {key} is {value!r}, which is no {kind}") from error
+
+
+def _only(values: Mapping[str, Any], key: str, known: Sequence[Any]) -> None:
+    if values.get(key) not in known:
+        names = " or ".join(str(one) for one in known if one is not None)
+        raise UserError(f"the settings' {key} is {values[key]!r}: only {names} is known")
 
 
 def network_options(values: Mapping[str, Any]) -> NetworkOptions:

@@ -6,13 +6,22 @@ from pathlib import Path
 from dact import checkpoint as checkpoints
 from dact import config as configs
 from dact import run_folder
-from dact.callbacks import PredictionWriter
 from dact.datamodules import Vocabulary, VQADataModule, build_datamodule
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
+from dact.predictions import PredictionWriter
 from dact.schema import Config
 
-from .parts import make_module, make_network, make_trainer, say, seed_and_threads, show, sizes
+from .parts import (
+    finish_logging,
+    make_module,
+    make_network,
+    make_trainer,
+    say,
+    seed_and_threads,
+    show,
+    sizes,
+)
 
 
 def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
@@ -30,11 +39,13 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     """
     if not config.ckpt_path:
         raise UserError(f"mode={config.mode} needs a checkpoint: ckpt_path=PATH or ckpt_path=last")
-    seed_and_threads(config)
-    path = run_folder.resolve_checkpoint(config.ckpt_path, folder, configs.name_of(config))
-    saved = checkpoints.load(path)
+    files = run_folder.candidates(config.ckpt_path, folder, configs.name_of(config))
+    path, saved = checkpoints.load_first_whole(files)
     description = checkpoints.describe(saved)
     config = configs.for_evaluation(config, description.config, typed)
+    seed_and_threads(config)
+    if config.ckpt_path == "last":
+        say(f"the newest checkpoint is {path}")
     data = _open_data(config, description, path)
     network = make_network(config, data)
     checkpoints.load_weights(network, checkpoints.network_weights(saved), source=str(path))
@@ -47,6 +58,7 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     trainer = make_trainer(config, folder, [])
     run_split = trainer.validate if config.mode == "validate" else trainer.test
     run_split(module, data, verbose=False)
+    finish_logging(trainer)
     if trainer.is_global_zero:
         title = f"{path.name} on {config.data.name} {split}"
         show(module.results, title, lengths=True)

@@ -15,11 +15,11 @@ from dact import config as configs
 from dact.callbacks import EpochSummary, SelfDescribing, checkpoint_callbacks
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.errors import UserError
-from dact.lit_module import VQALitModule
 from dact.models import MACNetwork
 from dact.schema import Config
 
 from .parts import (
+    finish_logging,
     mac_folder,
     make_module,
     make_network,
@@ -54,11 +54,14 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
     data.setup("fit")
     network = make_network(config, data)
     module = make_module(config, network, data)
-    started_from, resume_from = None, None
+    started_from, resume_from, saved = None, None, None
     if config.ckpt_path:
         name = configs.name_of(config)
-        resume_from = run_folder.resolve_checkpoint(config.ckpt_path, folder, name)
-        saved = checkpoints.load_resumable(resume_from, network, data.vocabulary)
+        files = run_folder.candidates(config.ckpt_path, folder, name)
+        resume_from, saved = checkpoints.load_first_whole(files)
+        source = str(resume_from)
+        checkpoints.check_resumable(saved, asdict(config), network, data.vocabulary, source=source)
+        say(f"going on from {source}")
         started_from = checkpoints.describe(saved).started_from
         module.results = checkpoints.results(saved)
     elif config.model.name != "mac" and config.warm_start != "none":
@@ -66,10 +69,18 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
     description = _describe(config, data, started_from)
     trainer = make_trainer(config, folder, _callbacks(config, folder, description))
     trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    finish_logging(trainer)
     if not module.results:  # trainer.limit_val_batches=0
         return None
     if trainer.is_global_zero:
-        _offer_mac(config, module, data, description)
+        # A run that was complete already has loaded its raw weights, and averaged no more.
+        trained = saved is None or trainer.global_step > saved["global_step"]
+        weights = module.state_dict() if trained else saved["state_dict"]
+        if config.model.name == "mac" and not checks.is_limited(config.trainer):
+            entry = checkpoints.entry(description, module.results)
+            warm_start.offer(
+                mac_folder(config, data), {"state_dict": weights, checkpoints.ENTRY: entry}
+            )
         baseline = checkpoints.started_from(description)
         show(module.results, f"{folder.name}: validation", baseline=baseline)
     return module.results["all"].accuracy
@@ -102,19 +113,6 @@ def _callbacks(
             every_n_steps=config.checkpoint_every,
         ),
     ]
-
-
-def _offer_mac(
-    config: Config,
-    module: VQALitModule,
-    data: VQADataModule,
-    description: checkpoints.Description,
-) -> None:
-    """Keep a whole plain MAC for later gated and adaptive networks to start from."""
-    if config.model.name == "mac" and not checks.is_limited(config.trainer):
-        entry = checkpoints.entry(description, module.results)
-        weights = {"state_dict": module.state_dict(), checkpoints.ENTRY: entry}
-        warm_start.offer(mac_folder(config, data), weights)
 
 
 def _start_from_mac(
@@ -154,4 +152,7 @@ def _train_mac(config: Config, folder: Path, typed: Sequence[str], data: VQAData
     _fit(configs.compose(arguments), mac_run, arguments)
     seed_and_threads(config)  # as if it had been there
     found = warm_start.find(mac_folder(config, data))
-    return found.path if found else run_folder.checkpoints_in(mac_run)[0]
+    trial = run_folder.checkpoints_in(mac_run)  # of a limited run, which is not kept for others
+    if found is None and not trial:
+        raise UserError("the trial of a MAC left nothing to start from: give warm_start=none")
+    return found.path if found else trial[0]

@@ -34,7 +34,10 @@ def make_network(config: Config, data: VQADataModule) -> MACNetwork:
     """The configured network, of the size that the data ask for."""
     plain = asdict(config)
     options, ponder = checkpoints.network_options(plain), checkpoints.ponder_options(plain)
-    return build_network(options, ponder=ponder, **sizes(data))
+    network = build_network(options, ponder=ponder, **sizes(data))
+    if config.model.compile:
+        network.compile_parts(mode=config.model.compile_mode)
+    return network
 
 
 def sizes(data: VQADataModule) -> dict[str, Any]:
@@ -85,6 +88,14 @@ def make_trainer(
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"these trainer options do not work here: {reason}") from error
+
+
+def finish_logging(trainer: pl.Trainer) -> None:
+    """End the trackers' runs: the next one in this process, as in a sweep, is a run of its own."""
+    for logger in trainer.loggers:
+        finish = getattr(logger.experiment, "finish", None)
+        if finish is not None:
+            finish()
 
 
 def mac_folder(config: Config, data: VQADataModule) -> Path:

@@ -14,7 +14,7 @@ VALUES = {
     "material": ("rubber", "metal"),
     "shape": ("cube", "sphere", "cylinder"),
 }
-# Radius in scene units; a cube's half side is its radius / √2, so that it fits the same circle.
+# Radius in scene units; of a cube, half its side.
 RADIUS = {"small": 0.35, "large": 0.7}
 RELATIONS = ("left", "right", "behind", "front")
 
