@@ -62,9 +62,10 @@ class CLEVRMiniDataModule(CLEVRDataModule):
 
     def _check_recipe(self) -> None:
         path = self.root / RECIPE
-        if path.exists() and (made := json.loads(path.read_text("utf-8"))) != self.recipe:
-            name = next(name for name in self.recipe if made.get(name) != self.recipe[name])
-            raise UserError(
-                f"{self.root} was made with data.generate.{name}={made.get(name)}, not "
-                f"{self.recipe[name]}: delete it, or give another data.root"
-            )
+        made = json.loads(path.read_text("utf-8")) if path.exists() else self.recipe
+        for name, wanted in self.recipe.items():
+            if made.get(name) != wanted:
+                raise UserError(
+                    f"{self.root} was made with data.generate.{name}={made.get(name)}, not "
+                    f"{wanted}: delete it, or give another data.root"
+                )

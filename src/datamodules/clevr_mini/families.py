@@ -27,8 +27,8 @@ MIX = {
 COUNT_SHARES = {"0": 0.27, "1": 0.32, "2": 0.24, "3": 0.11, "4": 0.04, "5": 0.015, "6": 0.005}
 # How often one of these is asked relative to one of the four queries. Attention that averages over
 # objects has no direct way to count them, so counting takes the longest to learn.
-COUNT_WEIGHT = 0.2
-EXIST_WEIGHT = 0.45
+COUNT_WEIGHT = 0.15
+EXIST_WEIGHT = 0.3
 
 
 class Family(NamedTuple):

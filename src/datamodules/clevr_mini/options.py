@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dact.datamodules.clevr_mini.families import FAMILIES, MIX
 from dact.errors import UserError
 
-IMAGES = {"train": 7000, "val": 1000}
+IMAGES = {"train": 6000, "val": 1000}
 SPLITS = ("val", "test", "train")  # in the order made: drawings belong to val and take longest
 DRAWN_SPLIT = "val"
 MAX_HOPS = 3
