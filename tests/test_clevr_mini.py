@@ -18,6 +18,7 @@ from dact.datamodules.clevr_mini import FAMILIES, MIX, draw, execute, generate, 
 from dact.datamodules.clevr_mini.attributes import DESCRIPTIONS, RADIUS, RELATIONS
 from dact.datamodules.clevr_mini.balance import Balance
 from dact.datamodules.clevr_mini.camera import HEIGHT, HOME, JITTER, WIDTH, look_at_origin, recover
+from dact.datamodules.clevr_mini.families import COUNT_SHARES
 from dact.datamodules.clevr_mini.masks import SceneMasks
 from dact.datamodules.clevr_mini.scenes import sample_scene
 from dact.errors import UserError
@@ -308,8 +309,8 @@ def test_answers_are_balanced(train):
     for task, tally in tallies.items():
         total = tally.total()
         if task == "count":
-            assert max(tally.values()) < 0.35 * total
-            assert all(tally[str(n)] > 0.1 * total for n in range(4))
+            for number, share in COUNT_SHARES.items():
+                assert tally[number] / total == pytest.approx(share, abs=0.04)
         else:
             # Within a family and chunk by two questions, here summed over at most 34 of them.
             even = total / len(tally)
