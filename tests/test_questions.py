@@ -252,9 +252,9 @@ class Images:
     def read(self, rows): return np.zeros((len(rows), 1, 1), np.float32), np.ones(len(rows), int)
 
 def private():
-    # Not Private_Clean: mapped pages of a file, which the system shares and may drop at any time.
+    # Not the mapped pages of the file, which the system shares and may drop at any time.
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous")) / 1024
 
 before, start = private(), time.perf_counter()
 dataset = VQADataset(PackedQuestions(Path(sys.argv[1])), Images())
