@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.metrics import GroupMeans
-from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
+from dact.options import DropoutOptions, GateOptions, NetworkOptions
 
 #: Key of our entry in a checkpoint.
 ENTRY = "dact"
@@ -54,11 +54,6 @@ def network_options(config: Mapping[str, Any]) -> NetworkOptions:
     options["gate"] = GateOptions(**options["gate"])
     options["dropout"] = DropoutOptions(**options["dropout"])
     return NetworkOptions(**options)
-
-
-def ponder_options(config: Mapping[str, Any]) -> PonderOptions:
-    """The ponder cost of a resolved configuration."""
-    return PonderOptions(**config["ponder"])
 
 
 def plain_options(options: NetworkOptions) -> dict[str, Any]:
@@ -252,11 +247,12 @@ def check_resumable(
     if "optimizer_states" not in saved:
         raise UserError(f"{source} holds weights alone: start from it with warm_start=PATH")
     check_weights(network, network_weights(saved), source=source)
-    before = describe(saved).config
     for group, names in _DECIDED.items():
+        before = describe(saved).config[group]
         for name in names or [field.name for field in fields(NetworkOptions)]:
-            was, now = (tree.get(group, {}).get(name) for tree in (before, config))
-            if was is not None and was != now and not name.startswith("halting"):
+            now = config[group][name]
+            was = before.get(name, now)  # an option that did not exist yet decided nothing
+            if was != now and not name.startswith("halting"):
                 raise UserError(
                     f"{source} was trained with {group}.{name}={was}, not {now}: go on with that, "
                     "or start a run of its own without ckpt_path"

@@ -134,6 +134,7 @@ def test_weights_alone_cannot_be_resumed_from(program, trained):
         ("model.gate.bias=2", r"model\.gate="),
         ("ponder=1e-3", r"ponder\.cost=0\.005, not 0\.001"),
         ("ponder.penalty=linear", r"ponder\.penalty=unit, not linear"),
+        ("ponder.phase=3", r"ponder\.phase=None, not 3"),
         ("data.fraction=0.5", r"data\.fraction=1\.0, not 0\.5"),
     ],
 )

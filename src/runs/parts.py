@@ -32,9 +32,7 @@ def seed_and_threads(config: Config) -> None:
 
 def make_network(config: Config, data: VQADataModule) -> MACNetwork:
     """The configured network, of the size that the data ask for."""
-    plain = asdict(config)
-    options, ponder = checkpoints.network_options(plain), checkpoints.ponder_options(plain)
-    network = build_network(options, ponder=ponder, **sizes(data))
+    network = build_network(config.model, ponder=config.ponder, **sizes(data))
     if config.model.compile:
         network.compile_parts(mode=config.model.compile_mode)
     return network
