@@ -74,8 +74,8 @@ def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
         folder = _folder_to_resume(name, ckpt_path)
         if folder is not None:
             return str(folder)
-    if mode != "fit" and ckpt_path and (parent := Path(ckpt_path).absolute().parent).parent.name:
-        name = parent.parent.name if parent.name == CHECKPOINTS else name
+    if mode != "fit" and ckpt_path:
+        name = _run_of(Path(ckpt_path)) or name
     number = 1
     while True:
         folder = Path("logs", mode, name if number == 1 else f"{name}-{number}")
@@ -121,6 +121,13 @@ def remove_if_unused(folder: Path) -> None:
     left = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     if all(path.parts[0] == ".hydra" or path.name == ".lock" for path in left):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_of(checkpoint: Path) -> str | None:
+    """Name of the run whose checkpoint it is, if Hydra can read that name; None of others."""
+    folder = checkpoint.absolute().parent
+    name = folder.parent.name
+    return name if folder.name == CHECKPOINTS and re.fullmatch(r"[\w.+-]+", name) else None
 
 
 def _folder_to_resume(name: str, ckpt_path: str) -> Path | None:
