@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from dact import checks, command_line, config, run_folder
+from dact.console import silence_libraries
 
 CONF = Path(__file__).parent / "conf"
 
@@ -35,7 +36,6 @@ def run(cfg: DictConfig, *, folder: Path, typed: Sequence[str] = ()) -> float | 
     checks.check(cfg)
     checks.check_ponder_is_used(cfg, typed)
     # Only now, since it takes seconds: loads PyTorch.
-    from dact.console import silence_libraries
     from dact.runs.evaluate import evaluate
     from dact.runs.fit import fit
 

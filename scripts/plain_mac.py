@@ -16,12 +16,11 @@ from dact.options import NetworkOptions
 
 
 class PlainMAC(nn.Module):
-    """A plain twin of a grid MAC or DACT with unit penalty; control sees c_{n-1}, c_0 is q.
+    """A plain twin of a grid MAC or DACT with unit penalty; it halts by the paper's bound.
 
     Args:
         network: whose weights are copied.
         options: of that network.
-        bound: a DACT's in evaluation: paper's condition.
     """
 
     def __init__(self, network: MACNetwork, options: NetworkOptions) -> None:
