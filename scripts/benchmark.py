@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    chosen = arguments.memory_of or arguments.cases
+    chosen = [arguments.memory_of] if arguments.memory_of else arguments.cases
     cases = [case for case in CASES if case.name in chosen]
     if arguments.memory_of:
         print_peak(cases[0], SIZES[arguments.size], arguments.side)

@@ -136,7 +136,7 @@ def set_halting(network: MACNetwork, batch: VQABatch, mean_steps: float) -> None
 
 def record(network: MACNetwork, batch: VQABatch) -> list[Step]:
     """All N steps, whatever the policy thinks of them."""
-    inputs = network.encode(batch)
+    inputs = network.cell.prepare(*network.encode(batch))
     state, steps = network.initial_state(inputs), []
     for n in range(1, network.policy.max_steps + 1):
         state, step = network.step(state, inputs, n)

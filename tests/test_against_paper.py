@@ -411,11 +411,11 @@ def test_the_memory_gate_weighs_the_old_memory(logit, keeps_old):
     gated = network.eval()
     gated.cell.memory_gate.linears[0].weight.zero_()
     gated.cell.memory_gate.linears[0].bias.fill_(logit)
-    inputs = gated.encode(make_batch())
+    inputs = gated.cell.prepare(*gated.encode(make_batch()))
     state = gated.cell.initial_state(inputs)
     written = []
     gated.cell.write.register_forward_hook(lambda _, __, output: written.append(output))
-    new_state, _, _ = gated.cell(state, inputs.plan[:, 0], inputs)
+    new_state, _, _ = gated.cell(state, inputs.questions.plan[:, 0], inputs)
     torch.testing.assert_close(new_state.memory, state.memory if keeps_old else written[0])
     assert not torch.allclose(state.memory, written[0])
 

@@ -18,9 +18,9 @@ datamodules.clevr_mini: attributes masks referents families options balance word
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
 datamodules.clevr_mini: processes generation .
 datamodules: cache packed_file json_stream vocabulary questions features scene_states
-models: functional
+models: functional rows
 models: layers attention encoders mac_units mac_cell answer_head
-models: halting.policy halting.fixed halting.act halting.dact halting rows loop
+models: halting.policy halting.fixed halting.act halting.dact halting loop
 models: network factory reference .
 losses metrics
 datamodules: question_writer question_cache collate orders loaders base clevr mini factory .

@@ -263,7 +263,7 @@ def test_knowledge_dropout_is_fresh_each_step_and_used_twice():
     network.cell.read.knowledge.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     retrieved = []
     network.cell.read.register_forward_hook(lambda _, __, output: retrieved.append(output))
-    cells = network.encode(make_batch()).cells
+    cells = network.cell.prepare(*network.encode(make_batch())).images.cells
     network(make_batch())
     for cells_seen, (vector, weights) in zip(seen, retrieved, strict=True):
         kept = cells_seen != 0

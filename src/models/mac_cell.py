@@ -7,7 +7,16 @@ from torch import Tensor, nn
 
 from dact.models.encoders import EncodedQuestion, Knowledge
 from dact.models.layers import Gate, dropout_mask
-from dact.models.mac_units import ControlUnit, MACInputs, MACState, ReadUnit, WriteUnit
+from dact.models.mac_units import (
+    ControlUnit,
+    Images,
+    MACInputs,
+    MACState,
+    Questions,
+    ReadUnit,
+    WriteUnit,
+)
+from dact.models.rows import take_rows
 
 
 class StepTrace(NamedTuple):
@@ -65,45 +74,33 @@ class MACCell(nn.Module):
         self.variational = variational
         self.self_attention = self_attention
 
-    def prepare(
-        self,
-        question: EncodedQuestion,
-        knowledge: Knowledge,
-        image_index: Tensor,
-        answer_question: Tensor,
-    ) -> MACInputs:
-        """Compute what every step shares, for each image rather than each question where it can be.
+    def read_question(
+        self, question: EncodedQuestion, for_answer: Tensor, image_index: Tensor
+    ) -> Questions:
+        """What every step needs of B questions; `for_answer` (B, D) is W_q q."""
+        plan = self.control.plan(question.vector)
+        return Questions(
+            question.words, question.mask, question.vector, plan, for_answer, image_index
+        )
 
-        Args:
-            question: B of them.
-            knowledge: of I images.
-            image_index: (B,) int64 in 0..I-1, the image of each question.
-            answer_question: (B, D) W_q q, for the answer head.
-        """
-        cells, projected, base, read_mask = self.read.prepare(knowledge.cells, image_index)
+    def view_images(self, knowledge: Knowledge) -> Images:
+        """What every step needs of I images, whatever is asked about them."""
+        return self.read.view(knowledge.cells, knowledge.mask)
+
+    def prepare(self, questions: Questions, images: Images) -> MACInputs:
+        """Bring B questions and their images together; draws the masks of variational dropout."""
+        images, read_mask = self.read.prepare(take_rows(images, questions.image_index))
         mask = None
         if self.variational and self.training and self.memory_dropout.p > 0:
-            mask = dropout_mask(question.vector, self.memory_dropout.p)
-        return MACInputs(
-            words=question.words,
-            word_mask=question.mask,
-            question=question.vector,
-            plan=self.control.plan(question.vector),
-            answer_question=answer_question,
-            cells=cells,
-            cell_mask=knowledge.mask.index_select(0, image_index),
-            memory_dropout=mask,
-            read_dropout=read_mask,
-            projected_cells=projected,
-            projected_base=base,
-        )
+            mask = dropout_mask(questions.vector, self.memory_dropout.p)
+        return MACInputs(questions, images, mask, read_mask)
 
     def initial_state(self, inputs: MACInputs) -> MACState:
         """c_0 and m_0 for every example."""
-        memory = self.initial_memory.expand_as(inputs.question)
-        control = inputs.question
+        control = inputs.questions.vector
+        memory = self.initial_memory.expand_as(control)
         if self.initial_control is not None:
-            control = self.initial_control.expand_as(inputs.question)
+            control = self.initial_control.expand_as(control)
         if not self.self_attention:
             return MACState(control, memory, None, None)
         return MACState(control, memory, control.unsqueeze(1), memory.unsqueeze(1))
@@ -120,20 +117,20 @@ class MACCell(nn.Module):
 
         Args:
             state: before it.
-            plan: (B, D) of this step, from `MACInputs.plan`.
+            plan: (B, D) of this step, from `Questions.plan`.
             inputs: what all steps share.
 
         Returns:
             The new state, the (B, G) gate input and where the step looked.
         """
-        control, word_attention = self.control(state.control, plan, inputs)
+        control, word_attention = self.control(state.control, plan, inputs.questions)
         if inputs.memory_dropout is None:
             seen_memory = self.memory_dropout(state.memory)
         else:
             seen_memory = state.memory * inputs.memory_dropout
         retrieved, knowledge_attention = self.read(seen_memory, control, inputs)
         memory = self.write(retrieved, control, state)
-        gate_input = self.gate_input(control, memory, inputs.question)
+        gate_input = self.gate_input(control, memory, inputs.questions.vector)
         if self.memory_gate is not None:
             keep = self.memory_gate(gate_input).unsqueeze(-1).to(memory.dtype)
             memory = keep * state.memory + (1 - keep) * memory

@@ -1,7 +1,7 @@
 """The three units of a MAC step: control, read and write (Hudson & Manning 2018, section 3.2).
 
 Names as in the paper: control c_n, memory m_n, retrieved r_n. Whatever does not change from step to
-step is computed once, by `ControlUnit.plan` and `ReadUnit.prepare`.
+step is computed once: `ControlUnit.plan`, `ReadUnit.view` and `ReadUnit.prepare`.
 """
 
 from typing import NamedTuple
@@ -15,31 +15,46 @@ from dact.models.functional import masked_softmax
 from dact.models.layers import dropout_mask, xavier_linear
 
 
-class MACInputs(NamedTuple):
-    """What a step reads but never changes; every tensor has the examples first."""
+class Questions(NamedTuple):
+    """What a step reads of B questions."""
 
     words: Tensor
     """(B, S, D)."""
     word_mask: Tensor
     """(B, S) bool."""
-    question: Tensor
+    vector: Tensor
     """(B, D) q, after dropout."""
     plan: Tensor
     """(B, N, D) what the question adds to the control query of each step."""
-    answer_question: Tensor
+    for_answer: Tensor
     """(B, D) W_q q, for the answer head."""
+    image_index: Tensor
+    """(B,) int64 in 0..I-1, the image of each."""
+
+
+class Images(NamedTuple):
+    """What a step reads of images: I different ones, or one for each of B questions."""
+
     cells: Tensor
-    """(B, K, D) knowledge, after variational read dropout."""
-    cell_mask: Tensor
-    """(B, K) bool."""
+    """(I, K, D) knowledge, after variational read dropout."""
+    mask: Tensor
+    """(I, K) bool."""
+    projected: Tensor | None
+    """(I, K, D) Kp = W_k k, or None where dropout makes it differ from step to step."""
+    base: Tensor | None
+    """(I, K, D) W_1b Kp + b_1, what the memory does not change of the first layer, or None."""
+
+
+class MACInputs(NamedTuple):
+    """What a step reads but never changes; every tensor has the examples first."""
+
+    questions: Questions
+    images: Images
+    """One for each question."""
     memory_dropout: Tensor | None
     """(B, D) variational mask on the memory, one for all steps; None for a fresh one each."""
     read_dropout: Tensor | None
     """(B, K, D) variational mask before the read unit's score; None for a fresh one each."""
-    projected_cells: Tensor | None
-    """(B, K, D) W_k k, or None where dropout makes it differ from step to step."""
-    projected_base: Tensor | None
-    """(B, K, D) the half of the read unit's first layer that does not see the memory, or None."""
 
 
 class MACState(NamedTuple):
@@ -79,12 +94,12 @@ class ControlUnit(nn.Module):
         _, of_position = self.combine.weight.chunk(2, dim=1)
         return linear(projected, of_position, self.combine.bias)
 
-    def forward(self, control: Tensor, plan: Tensor, inputs: MACInputs) -> tuple[Tensor, Tensor]:
+    def forward(self, control: Tensor, plan: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
         """(B, D) c_{n-1} and this step's plan -> (B, D) c_n and the (B, S) word attention."""
         of_control, _ = self.combine.weight.chunk(2, dim=1)
         query = linear(control, of_control) + plan
-        weights = self.attention(query, inputs.words, inputs.word_mask)
-        return attend(weights, inputs.words), weights
+        weights = self.attention(query, questions.words, questions.word_mask)
+        return attend(weights, questions.words), weights
 
 
 class ReadUnit(nn.Module):
@@ -118,30 +133,26 @@ class ReadUnit(nn.Module):
         _, of_knowledge = self.combine.weight.chunk(2, dim=1)
         return projected, linear(projected, of_knowledge, self.combine.bias)
 
-    def prepare(
-        self, cells: Tensor, image_index: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """What all steps share, from (I, K, D) knowledge and the (B,) image of each question.
+    @property
+    def drops(self) -> bool:
+        """Whether the knowledge that a question sees differs from that of its image."""
+        return self.training and self.dropout.p > 0
 
-        Returns:
-            (B, K, D) each: knowledge, Kp, W_1b Kp and the variational mask before the score; None
-            for what differs from step to step.
-        """
-        if not (self.training and self.dropout.p > 0):
-            projected, base = self.project(cells)
-            cells, projected, base = (
-                part.index_select(0, image_index) for part in (cells, projected, base)
-            )
-            return cells, projected, base, None
-        cells = cells.index_select(0, image_index)
-        if not self.variational:
-            return cells, None, None, None
-        cells = self.dropout(cells)
-        return cells, *self.project(cells), dropout_mask(cells, self.dropout.p)
+    def view(self, cells: Tensor, mask: Tensor) -> Images:
+        """What is the same for all questions about an image, from (I, K, D) and (I, K)."""
+        projected, base = (None, None) if self.drops else self.project(cells)
+        return Images(cells, mask, projected, base)
+
+    def prepare(self, images: Images) -> tuple[Images, Tensor | None]:
+        """What all steps share, with variational dropout and its mask before the score."""
+        if not (self.drops and self.variational):
+            return images, None
+        cells = self.dropout(images.cells)
+        return Images(cells, images.mask, *self.project(cells)), dropout_mask(cells, self.dropout.p)
 
     def forward(self, memory: Tensor, control: Tensor, inputs: MACInputs) -> tuple[Tensor, Tensor]:
         """(B, D) m̃_{n-1} and c_n -> (B, D) r_n and the (B, K) knowledge attention."""
-        cells, projected, base = inputs.cells, inputs.projected_cells, inputs.projected_base
+        cells, mask, projected, base = inputs.images
         if projected is None or base is None:
             cells = self.dropout(cells)
             projected, base = self.project(cells)
@@ -156,7 +167,7 @@ class ReadUnit(nn.Module):
         else:
             interaction = interaction * inputs.read_dropout
         logits = self.score(interaction).squeeze(-1)
-        weights = masked_softmax(logits, inputs.cell_mask)
+        weights = masked_softmax(logits, mask)
         return attend(weights, cells), weights
 
 

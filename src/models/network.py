@@ -12,7 +12,11 @@ from dact.models.halting import HaltingPolicy, Step
 from dact.models.layers import Gate
 from dact.models.loop import LoopTrace, run_steps
 from dact.models.mac_cell import MACCell
-from dact.models.mac_units import MACInputs, MACState
+from dact.models.mac_units import Images, MACInputs, MACState, Questions
+from dact.models.rows import split_rows
+
+#: Numbers in a B×K×D tensor of a block on a CPU: few enough that a few such tensors fit its cache.
+CACHED = 2**20
 
 
 class Trace(NamedTuple):
@@ -72,6 +76,7 @@ class MACNetwork(nn.Module):
         self.policy = policy
         self.feature_scale = feature_scale
         self.halting_exit = halting_exit
+        self._compiled = False
 
     @property
     def gate(self) -> Gate | None:
@@ -87,10 +92,11 @@ class MACNetwork(nn.Module):
         Args:
             **options: of `torch.compile`.
         """
+        self._compiled = True
         for part in (self.stem, self.cell, self.head):
             part.compile(**options)
 
-    def encode(self, batch: VQABatch) -> MACInputs:
+    def encode(self, batch: VQABatch) -> tuple[Questions, Images]:
         """Everything that the steps share; the stem runs once for each distinct image.
 
         Questions of a batch that share an image share its stem's dropout mask.
@@ -99,10 +105,9 @@ class MACNetwork(nn.Module):
         features = batch.features.to(self.cell.initial_memory.dtype)  # stored as float16, perhaps
         if self.feature_scale != 1:
             features = features * self.feature_scale
-        knowledge = self.stem(features, batch.num_cells)
-        return self.cell.prepare(
-            question, knowledge, batch.image_index, self.head.question(question.vector)
-        )
+        images = self.cell.view_images(self.stem(features, batch.num_cells))
+        for_answer = self.head.question(question.vector)
+        return self.cell.read_question(question, for_answer, batch.image_index), images
 
     def initial_state(self, inputs: MACInputs) -> MACState:
         """State before the first step."""
@@ -110,15 +115,34 @@ class MACNetwork(nn.Module):
 
     def step(self, state: MACState, inputs: MACInputs, n: int) -> tuple[MACState, Step]:
         """Reasoning step n, counted from 1, and its answer."""
-        state, gate_input, trace = self.cell(state, inputs.plan[:, n - 1], inputs)
-        return state, Step(self.head(state.memory, inputs.answer_question), gate_input, trace)
+        state, gate_input, trace = self.cell(state, inputs.questions.plan[:, n - 1], inputs)
+        logits = self.head(state.memory, inputs.questions.for_answer)
+        return state, Step(logits, gate_input, trace)
 
     def forward(self, batch: VQABatch, *, trace: bool = False) -> VQAOutput:
         """Answer a batch; `trace` records attention and the running answer of every step."""
-        halted, record = run_steps(
-            self, self.policy, self.encode(batch), trace=trace, early_exit=self.halting_exit
+        questions, images = self.encode(batch)
+        size = None if trace else self._block(images.cells)
+        results = [
+            run_steps(
+                self,
+                self.policy,
+                self.cell.prepare(block, images),
+                trace=trace,
+                early_exit=self.halting_exit,
+            )
+            for block in split_rows(questions, size or len(batch.tokens))
+        ]
+        columns = zip(*(halted for halted, _ in results), strict=True)
+        record = results[0][1]
+        return VQAOutput(
+            *map(torch.cat, columns), trace=None if record is None else _network_trace(record)
         )
-        return VQAOutput(*halted, trace=None if record is None else _network_trace(record))
+
+    def _block(self, cells: Tensor) -> int | None:
+        """How many questions about (I, K, D) images run together; None: all."""
+        whole = self.halting_exit == "never" or self._compiled or cells.device.type != "cpu"
+        return None if whole else max(1, CACHED // cells.shape[1:].numel())
 
 
 def _network_trace(record: LoopTrace) -> Trace:
