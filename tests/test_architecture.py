@@ -19,7 +19,7 @@ datamodules.clevr_mini: programs sampling questions camera scenes chunks solids 
 datamodules.clevr_mini: processes generation .
 datamodules: cache packed_file json_stream vocabulary questions features scene_states
 models: functional rows
-models: layers attention encoders mac_units mac_cell answer_head
+models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.fixed halting.act halting.dact halting loop
 models: network factory reference .
 losses metrics

@@ -25,6 +25,11 @@ def dropout_mask(like: Tensor, rate: float) -> Tensor:
     return nn.functional.dropout(torch.ones_like(like), rate)
 
 
+def keep_mask(like: Tensor, rate: float) -> Tensor:
+    """A dropout mask without its scale: False at `rate`, else True; shaped as `like`."""
+    return torch.empty_like(like, dtype=torch.bool).bernoulli_(1 - rate)
+
+
 class Gate(nn.Module):
     """The scalar unit that serves as memory gate, ACT halting and DACT halting.
 

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu, linear
+from torch.nn.functional import linear
 
 from dact.models.attention import Attention, attend
 from dact.models.functional import masked_softmax
-from dact.models.layers import dropout_mask, xavier_linear
+from dact.models.layers import keep_mask, xavier_linear
+from dact.models.read_scores import read_scores
 
 
 class Questions(NamedTuple):
@@ -54,7 +55,7 @@ class MACInputs(NamedTuple):
     memory_dropout: Tensor | None
     """(B, D) variational mask on the memory, one for all steps; None for a fresh one each."""
     read_dropout: Tensor | None
-    """(B, K, D) variational mask before the read unit's score; None for a fresh one each."""
+    """(B, K, D) bool, variational mask before the read unit's score; None for a fresh one each."""
 
 
 class MACState(NamedTuple):
@@ -148,7 +149,7 @@ class ReadUnit(nn.Module):
         if not (self.drops and self.variational):
             return images, None
         cells = self.dropout(images.cells)
-        return Images(cells, images.mask, *self.project(cells)), dropout_mask(cells, self.dropout.p)
+        return Images(cells, images.mask, *self.project(cells)), keep_mask(cells, self.dropout.p)
 
     def forward(self, memory: Tensor, control: Tensor, inputs: MACInputs) -> tuple[Tensor, Tensor]:
         """(B, D) m̃_{n-1} and c_n -> (B, D) r_n and the (B, K) knowledge attention."""
@@ -157,17 +158,22 @@ class ReadUnit(nn.Module):
             cells = self.dropout(cells)
             projected, base = self.project(cells)
         of_product, _ = self.combine.weight.chunk(2, dim=1)
-        product = self.memory(memory).unsqueeze(1) * projected
-        # Every pass over B×K×D counts: add in the product, and overwrite what nobody needs again.
-        hidden = torch.addmm(base.flatten(0, 1), product.flatten(0, 1), of_product.t())
-        hidden = elu(hidden, inplace=True).view_as(base)
-        interaction = elu(self.interact(hidden) * control.unsqueeze(1), inplace=True)
-        if inputs.read_dropout is None:
-            interaction = self.dropout(interaction)
-        else:
-            interaction = interaction * inputs.read_dropout
-        logits = self.score(interaction).squeeze(-1)
-        weights = masked_softmax(logits, mask)
+        keep, score = inputs.read_dropout, self.score.weight.squeeze(0)
+        if self.drops:
+            keep = keep_mask(projected, self.dropout.p) if keep is None else keep
+            score = score / (1 - self.dropout.p)
+        logits = read_scores(
+            self.memory(memory),
+            control,
+            projected,
+            base,
+            keep,
+            of_product,
+            self.interact.weight,
+            self.interact.bias,
+            score,
+        )
+        weights = masked_softmax(logits + self.score.bias, mask)
         return attend(weights, cells), weights
 
 
