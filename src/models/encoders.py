@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dact.batch import PADDING
 from dact.models.functional import length_mask
-from dact.models.layers import xavier_
+from dact.models.layers import Dropout, xavier_
 
 
 class EncodedQuestion(NamedTuple):
@@ -53,7 +53,7 @@ class QuestionEncoder(nn.Module):
             nn.init.xavier_uniform_(self.embedding.weight)
         self.forward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
         self.backward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> EncodedQuestion:
         """Encode (B, S) int64 word ids of (B,) int64 lengths in 1..S; padding may hold anything."""
@@ -99,7 +99,7 @@ class GridStem(nn.Module):
         padding = kernel_size // 2
         self.conv1 = xavier_(nn.Conv2d(feature_dim, dim, kernel_size, padding=padding))
         self.conv2 = xavier_(nn.Conv2d(dim, dim, kernel_size, padding=padding))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, features: Tensor, num_cells: Tensor) -> Knowledge:
         """(I, C, H, W) feature maps -> K = H·W cells; `num_cells` (I,) is H·W for each."""
@@ -122,7 +122,7 @@ class ObjectStem(nn.Module):
         super().__init__()
         self.linear1 = xavier_(nn.Linear(feature_dim, dim))
         self.linear2 = xavier_(nn.Linear(dim, dim))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, features: Tensor, num_cells: Tensor) -> Knowledge:
         """(I, K, C) objects, of which the first `num_cells` (I,) are real; the rest is ignored."""

@@ -26,8 +26,26 @@ def dropout_mask(like: Tensor, rate: float) -> Tensor:
 
 
 def keep_mask(like: Tensor, rate: float) -> Tensor:
-    """A dropout mask without its scale: False at `rate`, else True; shaped as `like`."""
-    return torch.empty_like(like, dtype=torch.bool).bernoulli_(1 - rate)
+    """A dropout mask without its scale: 0 at `rate`, else 1; uint8, shaped as `like`.
+
+    On a CPU each number takes 16 random bits instead of a floating-point number, which is several
+    times faster; a rate is then met to 1/65536.
+    """
+    if like.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.empty_like(like, dtype=torch.uint8).bernoulli_(1 - rate)
+    quarters = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    bits = quarters.view(torch.int16)[: like.numel()].view(like.shape)
+    return (bits >= round(rate * 2**16) - 2**15).view(torch.uint8)
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose random numbers cost little on a CPU, for the large tensors of a network."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Like `nn.Dropout`; a rate is met to 1/65536."""
+        if not self.training or self.p == 0:
+            return inputs
+        return (inputs * keep_mask(inputs, self.p)).mul_(1 / (1 - self.p))
 
 
 class Gate(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 
 from dact.models.attention import Attention, attend
 from dact.models.functional import masked_softmax
-from dact.models.layers import keep_mask, xavier_linear
+from dact.models.layers import Dropout, keep_mask, xavier_linear
 from dact.models.read_scores import read_scores
 
 
@@ -55,7 +55,7 @@ class MACInputs(NamedTuple):
     memory_dropout: Tensor | None
     """(B, D) variational mask on the memory, one for all steps; None for a fresh one each."""
     read_dropout: Tensor | None
-    """(B, K, D) bool, variational mask before the read unit's score; None for a fresh one each."""
+    """(B, K, D) uint8, variational mask before the read unit's score; None for a fresh one each."""
 
 
 class MACState(NamedTuple):
@@ -126,7 +126,7 @@ class ReadUnit(nn.Module):
         self.combine = xavier_linear(2 * dim, dim)
         self.interact = xavier_linear(dim, dim)
         self.score = xavier_linear(dim, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def project(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """(…, K, D) knowledge -> Kp and W_1b Kp + b_1, of the same shape."""

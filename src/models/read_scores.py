@@ -28,7 +28,7 @@ def read_scores(
         control: (B, D) c_n.
         projected: (B, K, D) Kp.
         base: (B, K, D) W_1b Kp + b_1.
-        keep: (B, K, D) dropout mask, bool (its scale belongs into `score`); None: no dropout.
+        keep: (B, K, D) dropout mask of 0 and 1 (its scale belongs into `score`); None: no dropout.
         of_product: (D, D) W_1a.
         interact: (D, D) W_2.
         interact_bias: (D,) b_2.
