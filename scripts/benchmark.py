@@ -1,8 +1,9 @@
 """Time this implementation against a plain one, in one process and in alternation.
 
 `python scripts/benchmark.py --output B.json` at the full size of CLEVR; `--size mini` at that of
-clevr_mini's network. Ratios above 1 say how many times faster ours is. Weights and inputs are the
-same on both sides, and the answers are compared first.
+clevr_mini's network; `--device cuda`, also with `--compile`, on a GPU. Ratios above 1 say how many
+times faster ours is. Weights and inputs are the same on both sides, and the answers are compared
+first; the plain one computes in float32 throughout.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from benchmark_cases import CASES, SIZES, Case, Size, build
+from benchmark_cases import CASES, SIZES, Case, How, Size, build
 from plain_mac import PlainMAC
 from rich.console import Console
 from rich.progress import track
@@ -28,16 +29,19 @@ from dact.losses import answer_loss, total_loss
 from dact.models import MACNetwork
 
 
-def runner(case: Case, network: torch.nn.Module, batch: VQABatch, bf16: bool) -> Callable[[], None]:
+def runner(case: Case, network: torch.nn.Module, batch: VQABatch) -> Callable[[], None]:
     """What is timed: an evaluation, or a training step without the optimizer."""
+    # The plain one is the yardstick of all cases, so it always runs in float32.
+    reduced = case.bf16 and isinstance(network, MACNetwork)
+    precision = torch.autocast(batch.tokens.device.type, torch.bfloat16, enabled=reduced)
 
     def answer() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), precision:
             network(batch)
 
     def learn() -> None:
         network.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with precision:
             log_probs, cost, *_ = network(batch)
         total_loss(answer_loss(log_probs, batch.answers), cost, 5e-3).backward()
 
@@ -45,29 +49,31 @@ def runner(case: Case, network: torch.nn.Module, batch: VQABatch, bf16: bool) ->
 
 
 def seconds(run: Callable[[], None]) -> float:
-    """Wall time of one call."""
+    """Wall time of one call, until the device has done its work."""
     start = time.perf_counter()
     run()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def compare(case: Case, size: Size, repeats: int) -> dict[str, float]:
-    """Median times of both, and the median and range of their ratio."""
-    network, plain, batch = build(case, size)
-    if not case.train:
+def compare(case: Case, size: Size, how: How, repeats: int) -> dict[str, float]:
+    """Median times of both, their ratio, and the range of ratios of one call after the other."""
+    network, plain, batch = build(case, size, how)
+    if not case.train and not case.bf16:
         check_answers(network, plain, batch)
-    ours, theirs = runner(case, network, batch, case.bf16), runner(case, plain, batch, False)
-    ours(), theirs()
+    ours, theirs = (runner(case, module, batch) for module in (network, plain))
+    seconds(ours), seconds(theirs)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
-    ratios = [plain_s / ours_s for ours_s, plain_s in pairs]
+    ours_s, plain_s = (statistics.median(column) for column in zip(*pairs, strict=True))
     with FlopCounterMode(display=False) as counter:
         ours()
     return {
-        "ratio": statistics.median(ratios),
-        "ratio_low": min(ratios),
-        "ratio_high": max(ratios),
-        "ours_s": statistics.median(ours_s for ours_s, _ in pairs),
-        "plain_s": statistics.median(plain_s for _, plain_s in pairs),
+        "ratio": plain_s / ours_s,
+        "ratio_low": min(theirs / ours for ours, theirs in pairs),
+        "ratio_high": max(theirs / ours for ours, theirs in pairs),
+        "ours_s": ours_s,
+        "plain_s": plain_s,
         "gflop_per_example": counter.get_total_flops() / 1e9 / size.batch,
         "mean_steps": mean_steps(network, batch),
     }
@@ -88,35 +94,42 @@ def check_answers(network: MACNetwork, plain: PlainMAC, batch: VQABatch) -> None
     assert ours.log_probs.argmax(-1).tolist() == log_probs.argmax(-1).tolist()
 
 
-def peak_memory(case: Case, side: str, size: str) -> float:
+def peak_memory(case: Case, side: str, arguments: argparse.Namespace) -> float:
     """MiB that one call of a side adds to a fresh process, at most."""
-    command = [sys.executable, __file__, "--size", size, "--memory-of", case.name, "--side", side]
+    command = [sys.executable, __file__, "--size", arguments.size, "--device", arguments.device]
+    command += ["--threads", str(arguments.threads), "--memory-of", case.name, "--side", side]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
-def print_peak(case: Case, size: Size, side: str) -> None:
+def print_peak(case: Case, size: Size, how: How, side: str) -> None:
     """Body of that fresh process."""
-    network, plain, batch = build(case, size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    bf16 = case.bf16 and side == "ours"
-    runner(case, network if side == "ours" else plain, batch, bf16)()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    network, plain, batch = build(case, size, how)
+    before = used_memory(how.device)
+    runner(case, network if side == "ours" else plain, batch)()
+    print((used_memory(how.device) - before) / 2**20)
 
 
-def matmul_peak() -> float:
+def used_memory(device: str) -> int:
+    """Bytes that the process had at most, on its device."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def matmul_peak(device: str) -> float:
     """GFLOP/s of a large float32 matrix product on this machine, the best of some."""
-    left, right = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    left, right = torch.rand(2, 2048, 2048, device=device)
     return 2 * 2048**3 / 1e9 / min(seconds(lambda: left @ right) for _ in range(8))
 
 
-def steps_curve(size: Size, repeats: int) -> list[dict[str, float]]:
+def steps_curve(size: Size, how: How, repeats: int) -> list[dict[str, float]]:
     """Time of DACT's evaluation over a range of mean active steps."""
     rows = []
     for wanted in range(1, size.steps + 1, max(1, size.steps // 5)):
         case = Case("curve", "dact", questions_per_image=10, mean_steps=wanted)
-        network, _, batch = build(case, size)
-        run = runner(case, network, batch, False)
+        network, _, batch = build(case, size, how)
+        run = runner(case, network, batch)
         run()
         took = statistics.median(seconds(run) for _ in range(repeats))
         with torch.inference_mode():
@@ -145,7 +158,9 @@ def show(results: dict[str, dict[str, float]], peak: float, size: Size) -> None:
             f"{100 * rate / peak:.0f} %",
             *memory,
         )
-    Console().print(table, "Times and GFLOP are per example; MiB is what one call adds at most.")
+    Console(width=118).print(
+        table, "Times and GFLOP are per example; MiB is what one call adds at most."
+    )
 
 
 def show_curve(rows: list[dict[str, float]]) -> None:
@@ -160,20 +175,26 @@ def show_curve(rows: list[dict[str, float]]) -> None:
 
 def report(arguments: argparse.Namespace, cases: list[Case]) -> None:
     """Run the cases, print the tables and write the figures."""
-    size, peak = SIZES[arguments.size], matmul_peak()
+    size, peak = SIZES[arguments.size], matmul_peak(arguments.device)
+    how = how_of(arguments)
     results = {}
     for case in track(cases, "comparing", transient=True):
-        results[case.name] = compare(case, size, arguments.repeats)
+        results[case.name] = compare(case, size, how, arguments.repeats)
         if not arguments.no_memory:
             for side in ("ours", "plain"):
-                results[case.name][f"{side}_mib"] = peak_memory(case, side, arguments.size)
+                results[case.name][f"{side}_mib"] = peak_memory(case, side, arguments)
     show(results, peak, size)
-    curve = [] if arguments.no_curve else steps_curve(size, arguments.repeats)
+    curve = [] if arguments.no_curve else steps_curve(size, how, arguments.repeats)
     if curve:
         show_curve(curve)
     if arguments.output:
         figures = {**results, "matmul_gflops": peak, "curve": curve}
         arguments.output.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def how_of(arguments: argparse.Namespace) -> How:
+    """What the options say of device and compilation."""
+    return How(arguments.device, arguments.compile, arguments.fixed_shapes)
 
 
 def main() -> None:
@@ -184,6 +205,9 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=names, choices=names)
     parser.add_argument("--repeats", type=int, default=5, help="calls of each side (default: 5)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--compile", action="store_true", help="compile ours")
+    parser.add_argument("--fixed-shapes", action="store_true", help="ours: nobody leaves the batch")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     parser.add_argument("--no-memory", action="store_true", help="skip peak memory")
     parser.add_argument("--no-curve", action="store_true", help="skip time against steps")
@@ -194,7 +218,7 @@ def main() -> None:
     chosen = [arguments.memory_of] if arguments.memory_of else arguments.cases
     cases = [case for case in CASES if case.name in chosen]
     if arguments.memory_of:
-        print_peak(cases[0], SIZES[arguments.size], arguments.side)
+        print_peak(cases[0], SIZES[arguments.size], how_of(arguments), arguments.side)
     else:
         report(arguments, cases)
 

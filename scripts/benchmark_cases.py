@@ -33,6 +33,16 @@ SIZES = {
 
 
 @dataclass(frozen=True)
+class How:
+    """Where ours and the plain one run, and what is changed in ours."""
+
+    device: str = "cpu"
+    compile: bool = False
+    fixed_shapes: bool = False
+    """Nobody leaves the batch; with `compile`, CUDA graphs are taken."""
+
+
+@dataclass(frozen=True)
 class Case:
     """One comparison."""
 
@@ -51,6 +61,7 @@ CASES = (
     Case("eval_mac"),
     Case("eval_mac_shared", questions_per_image=10),
     Case("eval_dact_shared", "dact", questions_per_image=10, mean_steps=3),
+    Case("eval_dact_bf16", "dact", questions_per_image=10, mean_steps=3, bf16=True),
     Case("train_exact", "dact", True),
     Case("train_shared", "dact", True, 5, None, "variational"),
     Case("train_halt", "dact", True, 5, 4, "variational", 1e-3),
@@ -93,8 +104,8 @@ def options_of(case: Case, size: Size) -> NetworkOptions:
     )
 
 
-def build(case: Case, size: Size) -> tuple[MACNetwork, PlainMAC, VQABatch]:
-    """Ours, the plain twin and a batch."""
+def build(case: Case, size: Size, how: How) -> tuple[MACNetwork, PlainMAC, VQABatch]:
+    """Ours, the plain twin and a batch, of the same numbers every time."""
     torch.manual_seed(0)
     options = options_of(case, size)
     network = build_network(
@@ -108,8 +119,13 @@ def build(case: Case, size: Size) -> tuple[MACNetwork, PlainMAC, VQABatch]:
     if case.mean_steps is not None:
         set_halting(network, batch, case.mean_steps)
         options = replace(options, gate=replace(options.gate, bias=network.gate.bias))
-    plain = PlainMAC(network, options)
-    return network.train(case.train), plain.train(case.train), batch
+    plain = PlainMAC(network, options).train(case.train).to(how.device)
+    network = network.train(case.train).to(how.device)
+    if how.compile:
+        network.compile_parts(mode="reduce-overhead" if how.fixed_shapes else None)
+    if how.fixed_shapes:
+        network.halting_exit = "never"
+    return network, plain, VQABatch(*(tensor.to(how.device) for tensor in batch))
 
 
 @torch.no_grad()
@@ -126,7 +142,7 @@ def set_halting(network: MACNetwork, batch: VQABatch, mean_steps: float) -> None
     unit.linears[0].weight.mul_(3 / spread)
     policy.train(policy.train_eps > 0)
     low, high = -30.0, 30.0
-    for _ in range(40):
+    while high - low > 0.01:  # the very bias would leave an example between two steps
         unit.bias = (low + high) / 2
         if replay(policy, steps) > mean_steps:
             low = unit.bias
