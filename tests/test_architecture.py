@@ -16,7 +16,7 @@ LAYERS = """
 errors batch options schema command_line run_folder checks config console
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
-datamodules.clevr_mini: processes generation .
+datamodules.clevr_mini: processes workshop generation .
 datamodules: cache packed_file json_stream vocabulary questions features scene_states
 models: functional
 models: layers attention encoders mac_units mac_cell answer_head
