@@ -1,8 +1,6 @@
 """Writing a whole data set: chunks shared out to processes, files put in place at the end."""
 
 import json
-import shutil
-import tempfile
 import types
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -22,10 +20,9 @@ from dact.datamodules.clevr_mini.options import (
     MAX_HOPS,
     Options,
     check_options,
-    check_root,
 )
 from dact.datamodules.clevr_mini.processes import processes
-from dact.errors import UserError
+from dact.datamodules.clevr_mini.workshop import put_in_place
 
 T = TypeVar("T")
 
@@ -56,22 +53,8 @@ def generate(
     """
     options = Options(seed, dict(images), questions_per_image, max_hops, dict(mix), drawings)
     check_options(options, workers)
-    root = Path(root).expanduser().resolve()
-    try:
-        check_root(root)
-        root.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        try:
-            content = workshop / root.name  # a plain mkdir, so with the user's own permissions
-            _write(content, options, workers, progress)
-            content.replace(root)
-        finally:
-            shutil.rmtree(workshop, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write clevr_mini to {root}: {error.strerror or error}; "
-            "make room or choose another folder"
-        ) from error
+    with put_in_place(root, "clevr_mini") as content:
+        _write(content, options, workers, progress)
 
 
 def _write(root: Path, options: Options, workers: int, progress: bool) -> None:

@@ -1,9 +1,7 @@
 """What a data set is made of, and the checks that stop a bad wish before any work is done."""
 
 import math
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from dact.datamodules.clevr_mini.families import FAMILIES, MIX
@@ -37,17 +35,18 @@ def check_options(options: Options, workers: int) -> None:
         if split not in SPLITS:
             raise UserError(f"images: unknown split {split!r}; use train, val or test")
         # File names have six digits.
-        _check_range(f"images[{split}]", number, 0, 999_999)
+        check_range(f"images[{split}]", number, 0, 999_999)
     if not any(options.images.values()):
         raise UserError("images: no images wanted in any split; ask for at least one")
-    _check_range("questions_per_image", options.questions_per_image, 1, MAX_QUESTIONS)
-    _check_range("max_hops", options.max_hops, 0, MAX_HOPS)
-    _check_range("drawings", options.drawings, 0, 999_999)
-    _check_range("workers", workers, 1, 1024)
+    check_range("questions_per_image", options.questions_per_image, 1, MAX_QUESTIONS)
+    check_range("max_hops", options.max_hops, 0, MAX_HOPS)
+    check_range("drawings", options.drawings, 0, 999_999)
+    check_range("workers", workers, 1, 1024)
     _check_mix(options.mix, options.max_hops)
 
 
-def _check_range(name: str, value: int, least: int, most: int) -> None:
+def check_range(name: str, value: int, least: int, most: int) -> None:
+    """Raise UserError unless `value` is a whole number within the bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise UserError(f"{name}={value!r}: give a whole number from {least} to {most}")
 
@@ -63,14 +62,3 @@ def _check_mix(mix: Mapping[str, float], max_hops: int) -> None:
     used = [family for family in FAMILIES if mix.get(family.group)]
     if all(family.depth > max_hops for family in used):
         raise UserError(f"max_hops={max_hops} leaves out every group of the mix; allow more hops")
-
-
-def check_root(root: Path) -> None:
-    """Raise UserError unless a new folder can be moved to `root`."""
-    if root.is_dir():
-        if any(root.iterdir()):
-            raise UserError(f"{root} exists and is not empty; remove it or choose another folder")
-        if os.path.ismount(root):
-            raise UserError(f"{root} is a mount point and cannot be replaced; name a folder in it")
-    elif root.exists():
-        raise UserError(f"{root} is a file; choose another folder")
