@@ -18,6 +18,8 @@ datamodules.clevr_mini: attributes masks referents families options balance word
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
 datamodules.clevr_mini: processes generation .
 datamodules: cache packed_file json_stream vocabulary questions features scene_states
+gqa_metrics: files questions predictions groups accuracy choices consistency distribution grounding
+gqa_metrics: evaluation report .
 models: functional
 models: layers attention encoders mac_units mac_cell answer_head
 models: halting.policy halting.fixed halting.act halting.dact halting rows loop
@@ -144,7 +146,9 @@ def test_the_package_imports_neither_its_users_nor_the_tests():
         assert not top_level(path) & {"run", "scripts", "tests"}, path
 
 
-@pytest.mark.parametrize("module", ["dact", "dact.config", "dact.options", "run"])
+@pytest.mark.parametrize(
+    "module", ["dact", "dact.config", "dact.options", "dact.gqa_metrics", "run"]
+)
 def test_imports_without_torch(module):
     """What is needed to check a configuration or to complete a command starts fast."""
     code = f"import sys, {module}; print(*sys.modules)"
