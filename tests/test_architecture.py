@@ -21,6 +21,8 @@ datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .
 datamodules: cache packed_file json_stream vocabulary questions features scene_states
+gqa_metrics: files questions predictions groups accuracy choices consistency distribution grounding
+gqa_metrics: evaluation report .
 models: functional rows
 models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.fixed halting.act halting.dact halting loop
@@ -147,7 +149,9 @@ def test_the_package_imports_neither_its_users_nor_the_tests():
         assert not top_level(path) & {"run", "scripts", "tests"}, path
 
 
-@pytest.mark.parametrize("module", ["dact", "dact.config", "dact.options", "run"])
+@pytest.mark.parametrize(
+    "module", ["dact", "dact.config", "dact.options", "dact.gqa_metrics", "run"]
+)
 def test_imports_without_torch(module):
     """What is needed to check a configuration or to complete a command starts fast."""
     code = f"import sys, {module}; print(*sys.modules)"

@@ -1,6 +1,6 @@
 """Large JSON files, one entry at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from dact.errors import UserError
 
 #: Smaller files are read in a moment: no progress bar.
 _LONG = 32 << 20
+
+#: Where the first bracket has to be, in bytes.
+_BEGINNING = 4096
 
 
 def stream_json(path: Path, prefix: str, progress: bool = False) -> Iterator[Any]:
@@ -24,13 +27,51 @@ def stream_json(path: Path, prefix: str, progress: bool = False) -> Iterator[Any
     Raises:
         UserError: the file cannot be read or is not JSON.
     """
+    return _stream(path, progress, lambda file: ijson.items(file, prefix, use_float=True))
+
+
+def stream_pairs(path: Path, progress: bool = False) -> Iterator[tuple[str, Any]]:
+    """Names and values of the object that a JSON file is, in order; a name may come twice.
+
+    Args:
+        path: JSON file of any size; memory holds one value.
+        progress: show a bar while a long file is read.
+
+    Raises:
+        UserError: the file cannot be read or is not a JSON object.
+    """
+    check_begins(path, "{")
+    yield from _stream(path, progress, lambda file: ijson.kvitems(file, "", use_float=True))
+
+
+def check_begins(path: Path, bracket: str) -> None:
+    """Refuse a JSON file of the other kind, in which a stream would find nothing.
+
+    Args:
+        path: JSON file.
+        bracket: "{" for an object, "[" for an array.
+
+    Raises:
+        UserError: the file cannot be read, or its first character is another one.
+    """
+    try:
+        with path.open("rb") as file:
+            first = file.read(_BEGINNING).lstrip()[:1]
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    if first != bracket.encode():
+        kind = {"{": "object", "[": "array"}[bracket]
+        raise UserError(f"{path} is no JSON {kind}: it does not begin with '{bracket}'")
+
+
+def _stream(path: Path, progress: bool, parse: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
     disable = not progress or (path.is_file() and path.stat().st_size < _LONG)
     position = -1
     try:
         with rich.progress.open(
             path, "rb", description=f"reading {path.name}", disable=disable
         ) as file:
-            for position, entry in enumerate(ijson.items(file, prefix, use_float=True)):  # noqa: B007
+            for position, entry in enumerate(parse(file)):  # noqa: B007
                 yield entry
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
@@ -45,7 +86,7 @@ def field(entry: Any, name: str, kind: type, where: str) -> Any:
     Args:
         entry: JSON object.
         name: its field.
-        kind: str, int, list or dict.
+        kind: str, int, bool, list or dict.
         where: file and entry, for the message.
 
     Raises:
@@ -56,6 +97,6 @@ def field(entry: Any, name: str, kind: type, where: str) -> Any:
     if name not in entry:
         raise UserError(f"{where} has no field '{name}'")
     value = entry[name]
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
         raise UserError(f"{where}: field '{name}' is {value!r:.80}, not {kind.__name__}")
     return value
