@@ -1,6 +1,6 @@
-"""Make the clevr_mini dataset (`run.py` does so by itself on first use).
+"""Make clevr_mini, or gqa_mini with data=gqa_mini (`run.py` does so by itself on first use).
 
-`python scripts/make_clevr_mini.py [data.root=…] [data.generate.images.train=…] …`
+`python scripts/make_clevr_mini.py [data=…] [data.root=…] [data.generate.images.train=…] …`
 """
 
 import sys
@@ -10,9 +10,10 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from dact import command_line, config
-from dact.datamodules.clevr_mini import generate
+from dact.datamodules import clevr_mini, gqa_mini
 from dact.errors import UserError
 
+GENERATORS = {"clevr_mini": clevr_mini.generate, "gqa_mini": gqa_mini.generate}
 CONF = Path(__file__).parents[1] / "conf"
 
 
@@ -20,10 +21,11 @@ CONF = Path(__file__).parents[1] / "conf"
 @config.ends_in_one_line
 def main(cfg: DictConfig) -> None:
     """Generate into `data.root`, which must not exist or be empty."""
-    if cfg.data.generate is None:
-        raise UserError(f"data={cfg.data.name} is not made here: leave data out")
-    generate(Path(cfg.data.root), **OmegaConf.to_container(cfg.data.generate, resolve=True))
-    print(f"clevr_mini is in {cfg.data.root}")
+    if cfg.data.name not in GENERATORS:
+        raise UserError(f"data={cfg.data.name} is not made here: choose {' or '.join(GENERATORS)}")
+    recipe = config.data_options(OmegaConf.to_object(cfg.data), cfg.seed)["generate"]
+    GENERATORS[cfg.data.name](Path(cfg.data.root), **recipe)
+    print(f"{cfg.data.name} is in {cfg.data.root}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ PREFIX = "network."
 _DECIDED = {
     "model": None,
     "ponder": ("cost", "penalty", "phase", "min_penalty"),
-    "data": ("name", "features", "fraction", "batch_size"),
+    "data": ("name", "features", "train_split", "fraction", "batch_size"),
 }
 
 

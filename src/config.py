@@ -64,7 +64,8 @@ def instantiate(target: Mapping[str, Any], **arguments: Any) -> Any:
 
 def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
-    names = ("name", "root", "cache_dir", "features", "split", "fraction", "generate")
+    names = ("name", "root", "cache_dir", "features", "split", "fraction")
+    splits = ("train_split", "val_split")
     loading = (
         "batch_size",
         "eval_batch_size",
@@ -72,7 +73,10 @@ def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
         "group_by_length",
         "questions_per_image",
     )
-    return {name: asdict(data)[name] for name in (*names, *loading)} | {"seed": seed}
+    options = asdict(data)
+    recipe = {k: v for k, v in (options["generate"] or {}).items() if v is not None}
+    taken = {name: options[name] for name in (*names, *splits, *loading)}
+    return {**taken, "generate": recipe or None, "seed": seed}
 
 
 def name_of(config: Config) -> str:

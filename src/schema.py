@@ -49,8 +49,14 @@ class GenerateOptions:
     images: dict[str, int] = MISSING
     """Number by split."""
     questions_per_image: int = MISSING
-    drawings: int = MISSING
-    """How many of the first images of val are drawn."""
+    drawings: int | None = None
+    """clevr_mini: how many of the first images of val are drawn."""
+    rows: int | None = None
+    """gqa_mini: rows of an image's object features."""
+    feature_dim: int | None = None
+    """gqa_mini: length of a row."""
+    shards: int | None = None
+    """gqa_mini: files that the features are spread over."""
 
 
 @dataclass
@@ -62,7 +68,11 @@ class DataConfig:
     cache_dir: str | None = None
     """Preprocessed files; null: `<root>/.dact`."""
     features: str = MISSING
-    """CLEVR family: state or grid."""
+    """CLEVR family: state or grid; GQA: objects or spatial."""
+    train_split: str | None = None
+    """Null: the dataset's own."""
+    val_split: str | None = None
+    """Null: the dataset's own."""
     split: str | None = None
     """For validate, test and predict; null: the mode's own."""
     fraction: float = 1.0

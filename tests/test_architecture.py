@@ -20,15 +20,16 @@ datamodules.clevr_mini: processes workshop generation .
 datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_pairs ask_objects
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .
-datamodules: cache packed_file json_stream vocabulary questions features scene_states
-gqa_metrics: files questions predictions groups accuracy choices consistency distribution grounding
+datamodules: cache packed_file json_stream gqa_files vocabulary questions features scene_states
+gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
 gqa_metrics: evaluation report .
 models: functional rows
 models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.fixed halting.act halting.dact halting loop
 models: network factory reference .
 losses metrics
-datamodules: question_writer question_cache collate orders loaders base clevr mini factory .
+datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
+datamodules: base clevr gqa mini factory .
 lit_module checkpoint
 warm_start callbacks predictions loggers report
 .

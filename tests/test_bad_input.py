@@ -210,14 +210,14 @@ def test_an_answer_that_training_never_showed_is_wrong_and_reported(clevr, root,
 
 def test_interrupted_preprocessing_is_done_again(clevr, root, monkeypatch):
     cache = root / ".dact"
-    proper = CLEVRDataModule.read_questions
+    proper = CLEVRDataModule.read_file
 
-    def interrupted(self, split):
-        yield from itertools.islice(proper(self, split), 20)
+    def interrupted(path, progress):
+        yield from itertools.islice(proper(path, progress), 20)
         raise PowerCutError
 
     with monkeypatch.context() as patched:
-        patched.setattr(CLEVRDataModule, "read_questions", interrupted)
+        patched.setattr(CLEVRDataModule, "read_file", staticmethod(interrupted))
         with pytest.raises(PowerCutError):
             clevr("model=mac")
     assert not (cache / "questions_train.h5").exists()

@@ -17,7 +17,7 @@ from dact.errors import UserError
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
 from .features import FeatureStore
-from .loaders import ShardSampler, VQALoader, make_loader
+from .loaders import ShardSampler, VQALoader, available_cores, make_loader
 from .orders import choose_images
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
@@ -113,11 +113,12 @@ class VQADataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def question_files(self, split: str) -> Sequence[Path]:
-        """All files that `read_questions` reads."""
+        """The files of `split`, in order."""
 
+    @staticmethod
     @abstractmethod
-    def read_questions(self, split: str) -> Iterator[Question]:
-        """The questions of `split` in dataset order."""
+    def read_file(path: Path, progress: bool = False) -> Iterator[Question]:
+        """The questions of one of these files, in its order."""
 
     @abstractmethod
     def open_features(self, split: str) -> FeatureStore:
@@ -262,7 +263,14 @@ class VQADataModule(pl.LightningDataModule, ABC):
     @functools.cached_property
     def _questions(self) -> QuestionCache:
         folder = self.cache_dir / self.variant
-        return QuestionCache(folder, self, self.train_split, self._given_vocabulary)
+        return QuestionCache(
+            folder,
+            self,
+            self.train_split,
+            self._given_vocabulary,
+            workers=min(8, available_cores()),
+            progress=self.progress,
+        )
 
     def _trainer_stage(self) -> str:
         function = self.trainer.state.fn if self.trainer else None

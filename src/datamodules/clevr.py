@@ -47,6 +47,11 @@ class CLEVRDataModule(VQADataModule):
     type_names = QUESTION_TYPES
     integer_ids = True
 
+    @staticmethod
+    def read_file(path: Path, progress: bool = False) -> Iterator[Question]:
+        """The questions of a CLEVR questions file."""
+        return read_clevr_questions(path, progress)
+
     def __init__(
         self,
         root: str | Path,
@@ -94,11 +99,6 @@ class CLEVRDataModule(VQADataModule):
     def question_files(self, split: str) -> Sequence[Path]:
         """The one file of a split."""
         return [self.root / "questions" / f"CLEVR_{split}_questions.json"]
-
-    def read_questions(self, split: str) -> Iterator[Question]:
-        """The questions of `split` in the order of its file."""
-        (path,) = self.question_files(split)
-        return read_clevr_questions(path, self.progress)
 
     def prepare_features(self, split: str) -> None:
         """Pack the scenes of `split` for features=state."""

@@ -7,7 +7,11 @@ from dact.errors import UserError
 
 from .base import VQADataModule
 from .clevr import CLEVRDataModule
-from .mini import CLEVRMiniDataModule
+from .gqa import GQADataModule
+from .mini import CLEVRMiniDataModule, GQAMiniDataModule
+
+_PLAIN = {"clevr": CLEVRDataModule, "gqa": GQADataModule}
+_GENERATED = {"clevr_mini": CLEVRMiniDataModule, "gqa_mini": GQAMiniDataModule}
 
 
 def build_datamodule(
@@ -16,12 +20,14 @@ def build_datamodule(
     """The data module of a dataset.
 
     Args:
-        name: clevr or clevr_mini.
-        generate: clevr_mini: arguments of its generator.
-        **options: of the data module.
+        name: clevr, clevr_mini, gqa or gqa_mini.
+        generate: arguments of the generator of one that is made on first use.
+        **options: of the data module; those that are None are left to it.
     """
-    if name == "clevr":
-        return CLEVRDataModule(**options)
-    if name == "clevr_mini":
-        return CLEVRMiniDataModule(recipe=generate or {}, **options)
-    raise UserError(f"data.name={name} is unknown: choose clevr or clevr_mini")
+    options = {key: value for key, value in options.items() if value is not None}
+    if name in _PLAIN:
+        return _PLAIN[name](**options)
+    if name in _GENERATED:
+        return _GENERATED[name](recipe=generate or {}, **options)
+    choices = ", ".join([*_PLAIN, *_GENERATED])
+    raise UserError(f"data.name={name} is unknown: choose one of {choices}")

@@ -1,34 +1,39 @@
-"""`clevr_mini`: a CLEVR directory that is made on first use."""
+"""`clevr_mini` and `gqa_mini`: folders in the format of a dataset that are made on first use."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
-from dact.datamodules.clevr_mini import generate
+from dact.datamodules import clevr_mini, gqa_mini
 from dact.errors import UserError
 
+from .base import VQADataModule
 from .clevr import CLEVRDataModule
+from .gqa import GQADataModule
 from .loaders import available_cores
 
 #: In the root: what it was made of.
 RECIPE = "recipe.json"
 
 
-class CLEVRMiniDataModule(CLEVRDataModule):
-    """The ordinary CLEVR module over a root that is generated if it is not there.
+class MadeOnFirstUse(VQADataModule):
+    """Before a data module: its root is generated if it is not there.
 
     Args:
         root: folder; made if it does not exist or is empty, else used as it is.
-        recipe: arguments of `clevr_mini.generate`.
-        **options: see `CLEVRDataModule`.
+        recipe: arguments of `generate`.
+        **options: of the data module.
     """
 
+    generate: Callable[..., None]
+    """Makes a root; takes it, the recipe, `workers` and `progress`."""
+
     def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:
-        super().__init__(root, test_split="val", **options)
+        super().__init__(root, **options)
         self.recipe = dict(recipe)
 
     def prepare_data(self, stage: str | None = None) -> None:
@@ -45,7 +50,7 @@ class CLEVRMiniDataModule(CLEVRDataModule):
                         self._make()
             except OSError as error:
                 raise UserError(
-                    f"clevr_mini cannot be made in {self.root}: {error.strerror or error}; "
+                    f"the dataset cannot be made in {self.root}: {error.strerror or error}; "
                     "set data.root"
                 ) from error
         self._check_recipe()
@@ -55,9 +60,9 @@ class CLEVRMiniDataModule(CLEVRDataModule):
         return self.root.is_dir() and any(self.root.iterdir())
 
     def _make(self) -> None:
-        rank_zero_info(f"making clevr_mini in {self.root} (once)")
+        rank_zero_info(f"making {self.root} (once)")
         workers = min(8, available_cores())
-        generate(self.root, workers=workers, progress=self.progress, **self.recipe)
+        type(self).generate(self.root, workers=workers, progress=self.progress, **self.recipe)
         (self.root / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n", "utf-8")
 
     def _check_recipe(self) -> None:
@@ -69,3 +74,21 @@ class CLEVRMiniDataModule(CLEVRDataModule):
                     f"{self.root} was made with data.generate.{name}={made.get(name)}, not "
                     f"{wanted}: delete it, or give another data.root"
                 )
+
+
+class CLEVRMiniDataModule(MadeOnFirstUse, CLEVRDataModule):
+    """The ordinary CLEVR module over a generated root."""
+
+    generate = staticmethod(clevr_mini.generate)
+
+    def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(root, recipe, test_split="val", **options)
+
+
+class GQAMiniDataModule(MadeOnFirstUse, GQADataModule):
+    """The ordinary GQA module over a generated root."""
+
+    generate = staticmethod(gqa_mini.generate)
+
+    def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(root, recipe, test_split="testdev_balanced", **options)

@@ -71,6 +71,24 @@ class ArrayWriter:
         if len(pieces):
             self.append(name, np.concatenate(pieces))
 
+    def append_rows(self, name: str, values: NDArray, offsets: NDArray[np.int64]) -> None:
+        """Append the rows of another ragged column, whose first offset is 0."""
+        end = self._ends.get(name)
+        if end is None:
+            self.append(f"{name}_offsets", [0])
+            end = 0
+        self.append(f"{name}_offsets", end + offsets[1:])
+        self.append(name, values)
+        self._ends[name] = end + len(values)
+
+    def written(self, name: str) -> NDArray:
+        """What was appended to column `name` so far, memory-mapped."""
+        spool = self._spools[name]
+        spool.flush()
+        path = self._folder / name
+        dtype = self.dtypes[name]
+        return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
+
     def append_texts(self, name: str, texts: Sequence[str]) -> None:
         """Append one UTF-8 row per text to the ragged column `name`."""
         self.append_ragged(name, [np.frombuffer(text.encode(), np.uint8) for text in texts])

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dact.errors import UserError
 
 from .cache import source_stamp
+from .question_shards import pack_shards
 from .question_writer import write_packed
 from .questions import PackedQuestions, Question
 from .vocabulary import Vocabulary, VocabularyBuilder
@@ -27,11 +28,11 @@ class QuestionSource(Protocol):
         ...
 
     def question_files(self, split: str) -> Sequence[Path]:
-        """All files that `read_questions` reads."""
+        """The files of `split`, in order."""
         ...
 
-    def read_questions(self, split: str) -> Iterator[Question]:
-        """The questions of `split` in dataset order."""
+    def read_file(self, path: Path, progress: bool) -> Iterator[Question]:
+        """The questions of one of these files, in its order."""
         ...
 
 
@@ -44,6 +45,8 @@ class QuestionCache:
         train_split: the split that words and answers come from, always all of it.
         vocabulary: encode with it instead. Its files lie beside the others under its fingerprint,
             unless it is the training vocabulary itself.
+        workers: processes that read the shards of a split.
+        progress: show bars while long files are read.
     """
 
     def __init__(
@@ -52,8 +55,12 @@ class QuestionCache:
         source: QuestionSource,
         train_split: str,
         vocabulary: Vocabulary | None = None,
+        workers: int = 1,
+        progress: bool = False,
     ) -> None:
         self.folder = folder
+        self.workers = workers
+        self.progress = progress
         self.source = source
         self.train_split = train_split
         self._given = vocabulary
@@ -129,15 +136,18 @@ class QuestionCache:
         return self.folder / f"questions_{split}.h5"
 
     def _pack(self, split: str, path: Path, encoder: Vocabulary | VocabularyBuilder) -> None:
-        write_packed(
-            path,
-            self.source.read_questions(split),
-            encoder,
-            source=self._stamp(split),
-            type_names=self.source.type_names,
-            integer_ids=self.source.integer_ids,
-            where=self._where(split),
-        )
+        source, files = self.source, self.source.question_files(split)
+        settings: dict[str, Any] = {
+            "source": self._stamp(split),
+            "type_names": source.type_names,
+            "integer_ids": source.integer_ids,
+            "where": self._where(split),
+        }
+        if len(files) == 1:
+            write_packed(path, source.read_file(files[0], self.progress), encoder, **settings)
+        else:
+            settings |= {"workers": self.workers, "progress": self.progress}
+            pack_shards(path, files, source.read_file, encoder, **settings)
 
     def _stamp(self, split: str) -> str:
         source = self.source

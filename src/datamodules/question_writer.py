@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from dact.errors import UserError
 
 from .packed_file import ArrayWriter
@@ -51,7 +53,8 @@ def write_packed(
         where: the questions' file, for messages.
 
     Raises:
-        UserError: no question, a question without words, or answers to some questions only.
+        UserError: no question, a question without words, an id that comes twice, or answers to
+            some questions only.
     """
     with ArrayWriter(path, COLUMNS) as writer:
         answer_table: dict[str, int] = {}
@@ -67,13 +70,43 @@ def write_packed(
             raise UserError(f"{where} has no questions")
         writer.append_texts("answer_table", list(answer_table))
         writer.append_texts("image_table", list(image_table))
+        check_distinct(writer, where)
         writer.attributes.update(
-            format=FORMAT,
-            source=source,
-            vocabulary=encoder.fingerprint,
-            type_names=json.dumps(list(type_names)),
-            integer_ids=int(integer_ids),
+            attributes_of(encoder, source, type_names, integer_ids=integer_ids)
         )
+
+
+def attributes_of(
+    encoder: Encoder, source: str, type_names: Sequence[str], *, integer_ids: bool
+) -> dict[str, str | int]:
+    """What a packed file says of itself; arguments as of `write_packed`."""
+    return {
+        "format": FORMAT,
+        "source": source,
+        "vocabulary": encoder.fingerprint,
+        "type_names": json.dumps(list(type_names)),
+        "integer_ids": int(integer_ids),
+    }
+
+
+def check_distinct(writer: ArrayWriter, where: str) -> None:
+    """Refuse questions whose id has come before.
+
+    Raises:
+        UserError: naming one of them.
+    """
+    ids, offsets = writer.written("ids"), writer.written("ids_offsets")
+    lengths = np.diff(offsets)
+    for length in np.unique(lengths):  # few: ids are numbers of about the same length
+        rows = np.flatnonzero(lengths == length)
+        same = np.empty((len(rows), length), np.uint8)
+        for begin in range(0, len(rows), _BLOCK):
+            block = rows[begin : begin + _BLOCK]
+            same[begin : begin + len(block)] = ids[offsets[block][:, None] + np.arange(length)]
+        texts = np.sort(same.view(f"S{length}").ravel())
+        again = np.flatnonzero(texts[1:] == texts[:-1])
+        if len(again):
+            raise UserError(f"{where}: question {texts[again[0]].decode()} comes twice")
 
 
 def _blocks(questions: Iterable[Question]) -> Iterator[list[Question]]:
@@ -103,8 +136,11 @@ def _append_block(
         "answer_texts",
         [-1 if t is None else answer_table.setdefault(t, len(answer_table)) for t in answers],
     )
-    writer.append("images", [image_table.setdefault(name, len(image_table)) for name in images])
-    writer.append("image_rows", rows)
+    numbers = [image_table.setdefault(name, len(image_table)) for name in images]
+    writer.append("images", numbers)
+    writer.append(
+        "image_rows", [n if row is None else row for n, row in zip(numbers, rows, strict=True)]
+    )
     writer.append("question_types", types)
     writer.append("families", families)
     writer.append("program_lengths", lengths)

@@ -47,8 +47,9 @@ class Question(NamedTuple):
     """Gold answer, None in a split without answers."""
     image: str
     """Name of the image."""
-    image_row: int
-    """Row of the image in the feature store."""
+    image_row: int | None
+    """Row of the image in the feature store; None: its place among the images of the split, in the
+    order in which the questions first name them."""
     question_type: int
     """Index into the data module's `type_names`."""
     family: int = -1
@@ -169,6 +170,12 @@ class PackedQuestions:
     def _text(self, name: str, row: int) -> str:
         arrays = self._contents[1]
         return read_text(arrays[name], arrays[f"{name}_offsets"], row)
+
+    @functools.cached_property
+    def images(self) -> list[str]:
+        """Names of all images, in the order in which the questions first name them."""
+        count = len(self._contents[1]["image_table_offsets"]) - 1
+        return [self._text("image_table", row) for row in range(count)]
 
     @functools.cached_property
     def _contents(self) -> tuple[dict[str, Any], dict[str, NDArray]]:

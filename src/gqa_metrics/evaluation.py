@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from dact.datamodules.gqa_files import choices_path, pairs, scenes_path, shards
 from dact.errors import UserError
 
 from .accuracy import accuracies, right_answers
 from .choices import fit
 from .consistency import consistency, entailed_by_right
 from .distribution import distribution
-from .files import choices_path, pairs, scenes_path, shards
 from .grounding import grounding, load_boxes
 from .groups import GroupMean, mean_by_group
 from .questions import GQAQuestions, find_answers

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dact.datamodules.gqa_files import pairs, question_files
 from dact.datamodules.json_stream import field
 from dact.errors import UserError
-
-from .files import pairs, question_files
 
 #: Operations that end a program: they are no step of reasoning.
 _LAST_OPERATIONS = ("exist", "query: name", "choose name")
@@ -60,6 +59,19 @@ def count_steps(program: list[Mapping[str, Any]]) -> int:
     return sum(not any(last in text for last in _LAST_OPERATIONS) for text in texts)
 
 
+def read_program(entry: Any, where: str) -> list[dict[str, Any]]:
+    """The program of a question, its operations and arguments checked.
+
+    Raises:
+        UserError: there is none, or an operation or argument is no text; `where` is named.
+    """
+    program = field(entry, "semantic", list, where)
+    for operation in program:
+        field(operation, "operation", str, f"{where}: semantic")
+        field(operation, "argument", str, f"{where}: semantic")
+    return program
+
+
 def load_questions(root: Path, split: str, progress: bool = False) -> GQAQuestions:
     """Read `{split}_questions`; of unbalanced questions only the answer is kept.
 
@@ -108,16 +120,12 @@ def _answer(entry: Any, where: str) -> str:
 
 def _question(entry: Any, where: str) -> GQAQuestion:
     types = field(entry, "types", dict, where)
-    program = field(entry, "semantic", list, where)
-    for operation in program:
-        field(operation, "operation", str, f"{where}: semantic")
-        field(operation, "argument", str, f"{where}: semantic")
     return GQAQuestion(
         answer=_answer(entry, where),
         structural=sys.intern(field(types, "structural", str, f"{where}: types")),
         semantic=sys.intern(field(types, "semantic", str, f"{where}: types")),
         words=len(field(entry, "question", str, where).split()),
-        steps=count_steps(program),
+        steps=count_steps(read_program(entry, where)),
         group=_group(field(entry, "groups", dict, where), where),
         common="Common" in field(types, "detailed", str, f"{where}: types"),
         entailed=_ids(field(entry, "entailed", list, where), f"{where}: entailed"),

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dact.datamodules.json_stream import stream_pairs
 from dact.errors import UserError
+
+from .json_stream import stream_pairs
 
 
 def shards(path: Path) -> list[Path]:

@@ -1,0 +1,81 @@
+"""GQA (Hudson & Manning 2019): questions about photographs."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dact.errors import UserError
+
+from .base import VQADataModule
+from .gqa_files import question_files
+from .gqa_questions import STRUCTURAL_TYPES, read_gqa_questions
+from .questions import Question
+
+
+class GQADataModule(VQADataModule):
+    """Questions of GQA about detected objects (`objects`) or image features (`spatial`).
+
+    Layout of `root`:
+
+        questions/{split}_questions.json              or a folder {split}_questions of shards
+        features/objects/gqa_objects_{i}.h5           for features=objects
+        features/objects/gqa_objects_info.json
+        features/spatial/gqa_spatial_{i}.h5           for features=spatial
+        features/spatial/gqa_spatial_info.json
+
+    Args:
+        root: folder of the dataset.
+        features: what the knowledge is.
+        train_split: split for training, and for the vocabulary.
+        val_split: split for validation.
+        test_split: split for testing; the official ones have no answers.
+        **common: see `VQADataModule`; `split` may be `submission`, which has one file only.
+    """
+
+    type_names = STRUCTURAL_TYPES
+    lowercase = True
+
+    def __init__(
+        self,
+        root: str | Path,
+        features: Literal["objects", "spatial"] = "objects",
+        train_split: str = "train_balanced",
+        val_split: str = "testdev_balanced",
+        test_split: str = "test_balanced",
+        **common: Any,
+    ) -> None:
+        super().__init__(root, **common)
+        if features not in ("objects", "spatial"):
+            raise UserError(f"data.features={features} is neither 'objects' nor 'spatial'")
+        self.features = features
+        self.train_split = train_split
+        self.val_split = val_split
+        self.test_split = test_split
+        if self.split == "submission":
+            self.split = "submission_all"
+
+    @staticmethod
+    def read_file(path: Path, progress: bool = False) -> Iterator[Question]:
+        """The questions of a GQA questions file or shard."""
+        return read_gqa_questions(path, progress)
+
+    def check_questions(self, split: str) -> None:
+        """Raise a UserError that names the splits there are if `split` is not one of them."""
+        if not self.root.is_dir():
+            raise UserError(
+                f"data.root={self.root}: no such folder; it should hold GQA's questions/ and "
+                "features/; set data.root"
+            )
+        question_files(self.root, split)
+
+    def check_features(self, split: str) -> None:
+        """Raise a UserError that tells the way out if there are no features."""
+        if not self._info.is_file():
+            raise UserError(
+                f"{self._info} is missing: data.features={self.features} needs GQA's own "
+                f"features in {self._info.parent}"
+            )
+
+    def question_files(self, split: str) -> Sequence[Path]:
+        """The file of a split, or its shards in the order of their names."""
+        return question_files(self.root, split)

@@ -1,0 +1,153 @@
+"""Packs the shards of a split side by side, and puts them together as if they were one file."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich.progress
+from numpy.typing import NDArray
+
+from dact.errors import UserError
+
+from .cache import unfinished
+from .clevr_mini.processes import processes
+from .packed_file import ArrayWriter, map_arrays, read_text
+from .question_writer import Encoder, attributes_of, check_distinct, write_packed
+from .questions import COLUMNS, Question
+from .vocabulary import VocabularyBuilder
+
+#: Reads the questions of one file; a function of a module, since worker processes look it up.
+ReadFile = Callable[[Path, bool], Iterator[Question]]
+#: Columns that are the same whatever else is in the split.
+_AS_THEY_ARE = ("question_types", "families", "program_lengths")
+_RAGGED = ("ids", "texts")
+
+
+def pack_shards(
+    path: Path,
+    files: Sequence[Path],
+    read_file: ReadFile,
+    encoder: Encoder,
+    *,
+    source: str,
+    type_names: Sequence[str],
+    integer_ids: bool,
+    where: str,
+    workers: int,
+    progress: bool = False,
+) -> None:
+    """Write what `write_packed` would write of all `files` in order, whatever `workers` is.
+
+    Each shard is packed with words, answers and images numbered as they appear in it; then the
+    shards are appended one by one, and renumbered as they appear in the whole. Memory holds a block
+    of questions for each worker, and one shard's word ids at a time; the disk holds all twice.
+
+    Args:
+        path: file to write or replace.
+        files: shards, of which the questions' image rows are their images' places.
+        read_file: reads one of them.
+        encoder: gives the ids of words and answers.
+        source: as of `write_packed`.
+        type_names: as of `write_packed`.
+        integer_ids: as of `write_packed`.
+        where: as of `write_packed`.
+        workers: processes.
+        progress: show how many shards are done.
+
+    Raises:
+        UserError: as `write_packed` does.
+    """
+    folder = unfinished(path.with_suffix(".shards"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        with processes(min(workers, len(files))) as submit:
+            results = [
+                submit(_pack_shard, file, folder / f"{i}.h5", read_file, encoder.lowercase)
+                for i, file in enumerate(files)
+            ]
+            with ArrayWriter(path, COLUMNS) as writer:
+                merger = _Merger(writer, encoder)
+                numbered = enumerate(results)
+                for i, result in rich.progress.track(
+                    numbered, "packing shards", len(files), disable=not progress, transient=True
+                ):
+                    words, answers = result()
+                    merger.append(folder / f"{i}.h5", words, answers, str(files[i]))
+                merger.finish()
+                check_distinct(writer, where)
+                writer.attributes.update(
+                    attributes_of(encoder, source, type_names, integer_ids=integer_ids)
+                )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pack_shard(
+    file: Path, path: Path, read_file: ReadFile, lowercase: bool
+) -> tuple[list[str], list[str]]:
+    """Pack one shard with a vocabulary of its own, and return its words and answers by id."""
+    builder = VocabularyBuilder(lowercase)
+    write_packed(
+        path,
+        read_file(file, False),
+        builder,
+        source="",
+        type_names=(),
+        integer_ids=False,
+        where=str(file),
+    )
+    vocabulary = builder.finish()
+    return list(vocabulary.words), vocabulary.answer_names
+
+
+class _Merger:
+    """Appends packed shards to a writer."""
+
+    def __init__(self, writer: ArrayWriter, encoder: Encoder) -> None:
+        self._writer = writer
+        self._encoder = encoder
+        self._tables: dict[str, dict[str, int]] = {"answer_table": {}, "image_table": {}}
+        self._answered: bool | None = None
+
+    def append(self, shard: Path, words: list[str], answers: list[str], where: str) -> None:
+        """Append a shard, whose words and answers are given by its own ids, and delete it."""
+        _, arrays = map_arrays(shard)
+        writer = self._writer
+        answered = bool(arrays["answer_texts"][0] >= 0)
+        if self._answered not in (None, answered):
+            raise UserError(f"{where} and the shards before it differ: one of them has no answers")
+        self._answered = answered
+        word_ids = np.array([0, *self._encoder.encode(words)], np.int32)
+        writer.append_rows("tokens", word_ids[arrays["tokens"]], arrays["tokens_offsets"])
+        answer_ids = [self._encoder.answer_id(text) for text in answers]
+        writer.append("answers", _renumber(arrays["answers"], answer_ids))
+        texts = self._places(arrays, "answer_table")
+        writer.append("answer_texts", _renumber(arrays["answer_texts"], texts))
+        images = _renumber(arrays["images"], self._places(arrays, "image_table"))
+        writer.append("images", images)
+        writer.append("image_rows", images)
+        for name in _AS_THEY_ARE:
+            writer.append(name, arrays[name])
+        for name in _RAGGED:
+            writer.append_rows(name, arrays[name], arrays[f"{name}_offsets"])
+        os.unlink(shard)
+
+    def finish(self) -> None:
+        """Write the tables of all shards."""
+        for name, places in self._tables.items():
+            self._writer.append_texts(name, list(places))
+
+    def _places(self, arrays: Mapping[str, Any], table: str) -> list[int]:
+        """Places in the common table of the texts in a shard's own."""
+        offsets, places = arrays[f"{table}_offsets"], self._tables[table]
+        texts = (read_text(arrays[table], offsets, row) for row in range(len(offsets) - 1))
+        return [places.setdefault(text, len(places)) for text in texts]
+
+
+def _renumber(values: NDArray[np.int32], by_old: Sequence[int]) -> NDArray[np.int32]:
+    """New numbers of old ones; -1 stays."""
+    return np.array([*by_old, -1], np.int32)[values]
