@@ -1,7 +1,7 @@
 """The network under Lightning: loss, metrics, optimizer and schedule."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,6 +13,21 @@ from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
 from dact.metrics import AnswerMetrics, GroupMeans
 from dact.models.network import MACNetwork, VQAOutput
+
+
+class Prediction(NamedTuple):
+    """What is known of the questions of a batch once they are answered."""
+
+    positions: Tensor
+    """(B,) int64, in the split."""
+    answers: Tensor
+    """(B,) int64, the likeliest answer."""
+    confidences: Tensor
+    """(B,) in 0..1, its probability."""
+    steps: Tensor
+    """(B,) int64 in 1..N."""
+    attention: Tensor | None = None
+    """(B, K) knowledge attention of the step that answered, where it is asked for."""
 
 
 class VQALitModule(pl.LightningModule):
@@ -60,6 +75,8 @@ class VQALitModule(pl.LightningModule):
         self.test_metrics = AnswerMetrics(type_names)
         self.results: dict[str, GroupMeans] = {}
         self.plateau: ReduceLROnPlateau | None = None
+        self.attentive = False
+        """Whether evaluation hands out attention; nobody leaves a batch then, so it is slower."""
 
     def forward(self, batch: VQABatch) -> VQAOutput:
         """Answer a batch."""
@@ -91,28 +108,36 @@ class VQALitModule(pl.LightningModule):
             self.log("train/ponder_cost", output.ponder_cost.mean(), batch_size=size)
         return loss
 
-    def validation_step(self, batch: VQABatch, batch_idx: int) -> None:
-        """Count a batch and log its losses, weighted by its size."""
-        self._evaluate(batch, self.val_metrics, "val")
+    def validation_step(self, batch: VQABatch, batch_idx: int) -> Prediction:
+        """Answer a batch, count it and log its losses, weighted by its size."""
+        return self._evaluate(batch, self.val_metrics, "val")
 
-    def test_step(self, batch: VQABatch, batch_idx: int) -> None:
+    def test_step(self, batch: VQABatch, batch_idx: int) -> Prediction:
         """As in validation."""
-        self._evaluate(batch, self.test_metrics, "test")
+        return self._evaluate(batch, self.test_metrics, "test")
 
-    def predict_step(self, batch: VQABatch, batch_idx: int) -> tuple[Tensor, ...]:
-        """Positions in the split, answer ids, their probabilities and steps, (B,) each."""
-        output = self.network(batch)
-        best = output.log_probs.max(-1)
-        return batch.positions, best.indices, best.values.exp(), output.steps
+    def predict_step(self, batch: VQABatch, batch_idx: int) -> Prediction:
+        """Answer a batch."""
+        return self._prediction(batch, self.network(batch, trace=self.attentive))
 
-    def _evaluate(self, batch: VQABatch, metrics: AnswerMetrics, stage: str) -> None:
-        output = self.network(batch)
+    def _prediction(self, batch: VQABatch, output: VQAOutput) -> Prediction:
+        best, attention = output.log_probs.max(-1), None
+        if output.trace is not None:
+            rows = torch.arange(len(output.steps), device=output.steps.device)
+            attention = output.trace.knowledge_attention[rows, output.steps - 1]
+        return Prediction(
+            batch.positions, best.indices, best.values.exp(), output.steps, attention
+        )
+
+    def _evaluate(self, batch: VQABatch, metrics: AnswerMetrics, stage: str) -> Prediction:
+        output = self.network(batch, trace=self.attentive)
         metrics.update(batch, output)
         size = len(batch.answers)
         nll = answer_loss(output.log_probs, batch.answers)
         self.log(f"{stage}/nll", nll, batch_size=size, sync_dist=True)
         cost = output.ponder_cost.mean()
         self.log(f"{stage}/ponder_cost", cost, batch_size=size, sync_dist=True)
+        return self._prediction(batch, output)
 
     def _finish(self, metrics: AnswerMetrics, stage: str) -> None:
         self.results = metrics.compute()

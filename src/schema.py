@@ -185,6 +185,8 @@ class Config:
     """How many of the newest checkpoints stay; -1: all."""
     predictions: str | None = None
     """Where mode=predict writes; null: predictions.jsonl in the run folder."""
+    attentions: str | None = None
+    """GQA: where the official attention file for grounding is written; null: if it is needed."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     ponder: PonderOptions = field(default_factory=PonderOptions)

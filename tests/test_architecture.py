@@ -31,9 +31,9 @@ losses metrics
 datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
 datamodules: base clevr gqa mini factory .
 lit_module checkpoint
-warm_start callbacks predictions loggers report
+warm_start callbacks ordered_lines predictions loggers report
 .
-runs: . parts fit evaluate
+runs: . parts fit official evaluate
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

@@ -10,6 +10,7 @@ _HOME = {
     "CLEVRDataModule": "clevr",
     "CLEVRMiniDataModule": "mini",
     "FeatureStore": "features",
+    "GQADataModule": "gqa",
     "GridFeatures": "features",
     "ObjectStates": "features",
     "PackedQuestions": "questions",

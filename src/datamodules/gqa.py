@@ -1,13 +1,19 @@
 """GQA (Hudson & Manning 2019): questions about photographs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dact.errors import UserError
 
 from .base import VQADataModule
-from .gqa_files import question_files
+from .cache import source_stamp
+from .gqa_features import GQAObjects, GQASpatial
+from .gqa_files import question_files, scenes_path, shards
+from .gqa_index import ImageIndex, write_image_index
 from .gqa_questions import STRUCTURAL_TYPES, read_gqa_questions
 from .questions import Question
 
@@ -79,3 +85,57 @@ class GQADataModule(VQADataModule):
     def question_files(self, split: str) -> Sequence[Path]:
         """The file of a split, or its shards in the order of their names."""
         return question_files(self.root, split)
+
+    def prepare_features(self, split: str) -> None:
+        """Look up where the images of `split` lie in the feature files."""
+        questions = self._questions.open(split)
+        stamp = source_stamp([self._info, questions.path])
+        if not ImageIndex.is_current(self._index(split), stamp):
+            write_image_index(
+                self._index(split),
+                questions.images,
+                self._info,
+                self.features,
+                stamp,
+                progress=self.progress,
+            )
+
+    def open_features(self, split: str) -> GQAObjects | GQASpatial:
+        """Objects or grids of the images of `split`."""
+        kind = GQAObjects if self.features == "objects" else GQASpatial
+        return kind(self._info.parent, self._index(split))
+
+    def has_scenes(self, split: str) -> bool:
+        """Whether the scene graphs that grounding compares with are there."""
+        return bool(shards(scenes_path(self.root, split)))
+
+    def attention_layout(
+        self, split: str
+    ) -> Callable[[NDArray[np.int64], NDArray[np.float32]], list[Any]]:
+        """From positions (B,) and attention (B, K) to what GQA's attention file has of each.
+
+        Objects: a list of [x0, y0, x1, y1, weight] in shares of the image. Grids: a map whose entry
+        [i][j] is the weight of the i-th column and the j-th row of cells.
+        """
+        dataset = self.dataset(split)
+
+        def of_objects(positions: NDArray[np.int64], attention: NDArray[np.float32]) -> list[Any]:
+            rows, image = np.unique(dataset.questions.image_rows[positions], return_inverse=True)
+            boxes, counts = dataset.features.boxes(rows), dataset.features.index.places.counts[rows]
+            return [
+                np.column_stack([boxes[i, : counts[i]], weights[: counts[i]]]).tolist()
+                for i, weights in zip(image, attention, strict=True)
+            ]
+
+        def of_grid(_: NDArray[np.int64], attention: NDArray[np.float32]) -> list[Any]:
+            maps = attention.reshape(-1, *dataset.features.grid_size)
+            return maps.transpose(0, 2, 1).tolist()
+
+        return of_objects if self.features == "objects" else of_grid
+
+    @property
+    def _info(self) -> Path:
+        return self.root / "features" / self.features / f"gqa_{self.features}_info.json"
+
+    def _index(self, split: str) -> Path:
+        return self.cache_dir / f"images_{split}_{self.features}.h5"

@@ -6,12 +6,13 @@ there.
 """
 
 from .evaluation import Evaluation, evaluate
-from .groups import GroupMean, mean_by_group
+from .groups import GROUPINGS, GroupMean, mean_by_group
 from .predictions import read_attentions, read_predictions
 from .questions import GQAQuestion, GQAQuestions, load_questions
 from .report import groups_table, scores_table, write_evaluation
 
 __all__ = [
+    "GROUPINGS",
     "Evaluation",
     "GQAQuestion",
     "GQAQuestions",

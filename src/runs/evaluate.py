@@ -6,12 +6,12 @@ from pathlib import Path
 from dact import checkpoint as checkpoints
 from dact import config as configs
 from dact import run_folder
-from dact.datamodules import Vocabulary, VQADataModule, build_datamodule
+from dact.datamodules import GQADataModule, Vocabulary, VQADataModule, build_datamodule
 from dact.errors import UserError
-from dact.lit_module import VQALitModule
-from dact.predictions import PredictionWriter
+from dact.predictions import AttentionWriter
 from dact.schema import Config
 
+from . import official
 from .parts import (
     finish_logging,
     make_module,
@@ -51,17 +51,27 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     checkpoints.load_weights(network, checkpoints.network_weights(saved), source=str(path))
     module = make_module(config, network, data)
     split = data.splits_of(config.mode)[-1]
-    if config.mode == "predict":
-        return _predict(config, folder, module, data, split)
-    if not data.has_answers(split):
+    if config.mode != "predict" and not data.has_answers(split):
         raise UserError(f"split {split} has no answers to compare with: use mode=predict")
-    trainer = make_trainer(config, folder, [])
+    official_too = config.mode == "validate" and isinstance(data, GQADataModule)
+    callbacks = []
+    if config.mode == "predict" or official_too:
+        callbacks = official.writers(config, folder, data, split)
+    module.attentive = any(isinstance(writer, AttentionWriter) for writer in callbacks)
+    trainer = make_trainer(config, folder, callbacks, log=config.mode != "predict")
+    if config.mode == "predict":
+        trainer.predict(module, data, return_predictions=False)
+        for writer in callbacks if trainer.is_global_zero else ():
+            say(f"{writer.option} are in {writer.path}")
+        return None
     run_split = trainer.validate if config.mode == "validate" else trainer.test
     run_split(module, data, verbose=False)
     finish_logging(trainer)
     if trainer.is_global_zero:
         title = f"{path.name} on {config.data.name} {split}"
         show(module.results, title, lengths=True)
+        if official_too:
+            official.report(config, folder, data, split)
     return module.results["all"].accuracy
 
 
@@ -76,17 +86,3 @@ def _open_data(config: Config, description: checkpoints.Description, path: Path)
         raise UserError(f"{path} was trained on other features: {expected}, not {sizes(data)}")
     return data
 
-
-def _predict(
-    config: Config, folder: Path, module: VQALitModule, data: VQADataModule, split: str
-) -> None:
-    """Write one line for each question of `split`."""
-    given = config.predictions
-    path = Path(given).expanduser() if given else folder / "predictions.jsonl"
-    writer = PredictionWriter(
-        path, lambda positions: data.records(split, positions), data.vocabulary.answer_names
-    )
-    trainer = make_trainer(config, folder, [writer], log=False)
-    trainer.predict(module, data, return_predictions=False)
-    if trainer.is_global_zero:
-        say(f"predictions are in {path}")

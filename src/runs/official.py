@@ -1,0 +1,107 @@
+"""GQA's own files and metrics, beside ours."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from dact import checks
+from dact.datamodules import GQADataModule, VQADataModule
+from dact.gqa_metrics import (
+    GROUPINGS,
+    evaluate,
+    groups_table,
+    load_questions,
+    mean_by_group,
+    read_attentions,
+    read_predictions,
+    scores_table,
+    write_evaluation,
+)
+from dact.gqa_metrics.questions import GQAQuestions
+from dact.ordered_lines import OrderedLines
+from dact.predictions import AttentionWriter, PredictionWriter, SubmissionWriter
+from dact.schema import Config
+
+from .parts import say
+
+PREDICTIONS = "predictions.jsonl"
+
+
+def predictions_path(config: Config, folder: Path) -> Path:
+    """Where predictions are written."""
+    return Path(config.predictions).expanduser() if config.predictions else folder / PREDICTIONS
+
+
+def writers(config: Config, folder: Path, data: VQADataModule, split: str) -> list[OrderedLines]:
+    """What writes predictions and, for GQA, the submission and attentions if they are asked for."""
+    path = predictions_path(config, folder)
+    answers = data.vocabulary.answer_names
+
+    def records(positions: list[int]) -> list:
+        return data.records(split, positions)
+
+    found: list[OrderedLines] = [PredictionWriter(path, records, answers)]
+    if isinstance(data, GQADataModule):
+        if config.mode == "predict":
+            found.append(SubmissionWriter(path.with_name("submission.json"), records, answers))
+        if attentions := attentions_path(config, folder, data, split):
+            found.append(AttentionWriter(attentions, records, data.attention_layout(split)))
+    return found
+
+
+def attentions_path(config: Config, folder: Path, data: GQADataModule, split: str) -> Path | None:
+    """Where attentions are written; None if nobody asked and no metric needs them.
+
+    A validation needs them where there are scene graphs; those of an unbalanced split are so large
+    that they have to be asked for.
+    """
+    if config.attentions:
+        return Path(config.attentions).expanduser()
+    needed = config.mode == "validate" and data.has_scenes(split) and split.endswith("_balanced")
+    return folder / "attentions.json" if needed else None
+
+
+def report(config: Config, folder: Path, data: GQADataModule, split: str) -> None:
+    """Print GQA's official metrics of a validation and write them to `official.json`."""
+    if checks.is_limited(config.trainer):
+        say("the official metrics need the whole split: leave out trainer.limit_val_batches")
+        return
+    questions = load_questions(data.root, split, progress=True)
+    path = predictions_path(config, folder)
+    attentions = attentions_path(config, folder, data, split)
+    evaluation = evaluate(
+        questions,
+        read_predictions(path, progress=True),
+        attentions and read_attentions(attentions, progress=True),
+        progress=True,
+    )
+    write_evaluation(evaluation, folder / "official.json")
+    console = Console()
+    console.print(groups_table(evaluation))
+    console.print(_steps_table(questions, path))
+    title = f"official, {split}: {len(questions.balanced):,} balanced questions"
+    console.print(scores_table(evaluation, title))
+    for note in evaluation.notes:
+        say(f"note: {note}")
+    say(f"the official metrics are in {folder / 'official.json'}")
+
+
+def _steps_table(questions: GQAQuestions, predictions: Path) -> Table:
+    """Mean steps by the groups of the official accuracies."""
+    with predictions.open(encoding="utf-8") as file:
+        lines = (json.loads(line) for line in file)
+        steps = {line["question_id"]: line["steps"] for line in lines}
+    table = Table(title="steps by kind of question", title_justify="left")
+    for column in ("kind", "group"):
+        table.add_column(column)
+    table.add_column("steps", justify="right")
+    groups = mean_by_group(questions.balanced, steps)
+    for name in GROUPINGS:
+        kind = name.removeprefix("per_")
+        for group, (mean, _) in groups[name].items():
+            table.add_row(kind, group, f"{mean:.2f}")
+            kind = ""
+        table.add_section()
+    return table
