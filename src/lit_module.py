@@ -125,9 +125,7 @@ class VQALitModule(pl.LightningModule):
         if output.trace is not None:
             rows = torch.arange(len(output.steps), device=output.steps.device)
             attention = output.trace.knowledge_attention[rows, output.steps - 1]
-        return Prediction(
-            batch.positions, best.indices, best.values.exp(), output.steps, attention
-        )
+        return Prediction(batch.positions, best.indices, best.values.exp(), output.steps, attention)
 
     def _evaluate(self, batch: VQABatch, metrics: AnswerMetrics, stage: str) -> Prediction:
         output = self.network(batch, trace=self.attentive)

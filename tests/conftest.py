@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import run
 from dact import checkpoint, command_line, config, run_folder
-from dact.datamodules import clevr_mini
+from dact.datamodules import clevr_mini, gqa_mini
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"
@@ -184,6 +184,23 @@ def mini_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         questions_per_image=4,
         workers=1,
         drawings=0,
+        progress=False,
+    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def gqa_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gqa_mini of a few images; read only: give a cache_dir."""
+    root = tmp_path_factory.mktemp("gqa") / "gqa_mini"
+    gqa_mini.generate(
+        root,
+        images={"train": 20, "val": 6, "testdev": 5, "test": 4, "challenge": 3},
+        questions_per_image=8,
+        rows=10,
+        feature_dim=23,
+        shards=2,
+        workers=1,
         progress=False,
     )
     return root

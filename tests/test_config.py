@@ -105,35 +105,43 @@ def test_any_argument_of_the_trainer_can_be_typed(override):
 
 # Rows of the paper.
 
+
+def rows(dataset, steps, whole, mac_epochs, act, dact):
+    """Network, steps, ponder cost and epochs of every row on a dataset, by experiment."""
+    macs = {f"mac{n}": ("mac", n, None, mac_epochs) for n in steps}
+    gates = {f"mac{n}_gate": ("mac_gate", n, None, 30) for n in steps}
+    acts = {f"act_{cost}": ("act", whole, float(cost), 30) for cost in act}
+    dacts = {f"dact_{cost}": ("dact", whole, float(cost), 30) for cost in dact}
+    named = {**macs, **gates, **acts, **dacts}
+    return {f"{dataset}/{name}": row for name, row in named.items()}
+
+
+ACT_COSTS = ("5e-5", "1e-4", "5e-4", "1e-3", "5e-3", "1e-2")
+DACT_COSTS = ("1e-3", "5e-3", "1e-2", "5e-2")
 EXPECTED = {
-    **{f"mac{steps}": ("mac", steps, None, 10) for steps in (2, 3, 5, 9, 12)},
-    **{f"mac{steps}_gate": ("mac_gate", steps, None, 30) for steps in (2, 3, 5, 9, 12)},
-    **{
-        f"act_{cost}": ("act", 12, float(cost), 30)
-        for cost in ("5e-5", "1e-4", "5e-4", "1e-3", "5e-3", "1e-2")
-    },
-    **{
-        f"dact_{cost}": ("dact", 12, float(cost), 30)
-        for cost in ("0", "1e-3", "5e-3", "1e-2", "5e-2")
-    },
+    **rows("clevr", (2, 3, 5, 9, 12), 12, 10, ACT_COSTS, ("0", *DACT_COSTS)),
+    **rows("gqa", (2, 3, 4, 5, 6), 4, 5, ("0", *ACT_COSTS), DACT_COSTS),
 }
+#: Features and kernel of the stem.
+IMPLIED = {"clevr": ("grid", 3), "gqa": ("objects", 1)}
 
 
-def test_there_is_an_experiment_for_every_row_on_clevr():
-    found = {name.removeprefix("clevr/") for name in EXPERIMENTS if name.startswith("clevr/")}
-    assert found == set(EXPECTED)
+def test_there_is_an_experiment_for_every_row():
+    assert set(EXPERIMENTS) == set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_experiments_have_the_recipe_of_the_paper(name):
-    cfg = compose(f"experiment=clevr/{name}")
+    cfg = compose(f"experiment={name}")
+    dataset = name.partition("/")[0]
     model, steps, cost, epochs = EXPECTED[name]
-    assert (cfg.data.name, cfg.data.features, cfg.model.name) == ("clevr", "grid", model)
+    features, kernel = IMPLIED[dataset]
+    assert (cfg.data.name, cfg.data.features, cfg.model.name) == (dataset, features, model)
     assert (cfg.model.max_steps, cfg.trainer.max_epochs) == (steps, epochs)
     if cost is not None:
         assert (cfg.ponder.cost, cfg.ponder.penalty) == (cost, "unit")
         assert (cfg.ponder.min_penalty, cfg.ponder.phase) == (None, None)
-    assert (cfg.model.dim, cfg.model.embedding_dim, cfg.model.stem_kernel) == (512, 300, 3)
+    assert (cfg.model.dim, cfg.model.embedding_dim, cfg.model.stem_kernel) == (512, 300, kernel)
     assert (cfg.model.self_attention, cfg.model.control_init) == (False, "question")
     assert (cfg.model.epsilon, cfg.model.halting_bound) == (0.01, "exact")
     assert plain(cfg.model.gate) == {
@@ -157,12 +165,16 @@ def test_experiments_have_the_recipe_of_the_paper(name):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_trains_one_batch(name, mini_root, shared_cache, tmp_path):
+def test_every_experiment_trains_one_batch(name, mini_root, gqa_root, shared_cache, tmp_path):
     program = Program(tmp_path, f"experiment={name}", "trainer=smoke", "warm_start=none")
+    root, features = {
+        "clevr": (mini_root, "state"),
+        "gqa": (gqa_root, "objects"),
+    }[name.partition("/")[0]]
     finished = program(
-        f"data.root={mini_root}",
-        f"data.cache_dir={shared_cache}",
-        "data.features=state",
+        f"data.root={root}",
+        f"data.cache_dir={shared_cache / root.name}",
+        f"data.features={features}",
         *(override for override in TINY if not override.startswith(("trainer", "model.max_steps"))),
         "trainer.enable_progress_bar=false",
     )

@@ -8,7 +8,8 @@ import torch
 from conftest import everything_in
 
 from dact.errors import UserError
-from dact.predictions import PredictionWriter
+from dact.lit_module import Prediction
+from dact.predictions import AttentionWriter, PredictionWriter, SubmissionWriter
 
 
 def record(number, answer):
@@ -32,11 +33,12 @@ def written(writer, batches, trainer=None):
 
 def outputs(positions):
     count = len(positions)
-    return (
+    return Prediction(
         torch.tensor(positions),
         torch.arange(count) % 2,
         torch.full((count,), 0.123456789),
         torch.full((count,), 3),
+        torch.arange(2 * count).reshape(count, 2) / 8,
     )
 
 
@@ -62,6 +64,33 @@ def test_a_line_says_all_there_is_to_say(tmp_path):
         {"question_id": 5, "prediction": "a", **common},
     ]
     assert everything_in(tmp_path) == ["new", "new/x.jsonl"]
+
+
+def test_a_submission_is_one_array(tmp_path):
+    for positions in ([3, 4, 5], [7]):
+        writer = SubmissionWriter(
+            tmp_path / "s.json", lambda places: [record(str(one), None) for one in places], "ab"
+        )
+        written(writer, [outputs(positions)])
+        writer.on_predict_end(process(), None)
+        wanted = [
+            {"questionId": str(one), "prediction": "ab"[i % 2]} for i, one in enumerate(positions)
+        ]
+        assert json.loads(writer.path.read_text()) == wanted
+
+
+def test_attentions_are_one_array_in_dataset_order(tmp_path):
+    writer = AttentionWriter(
+        tmp_path / "a.json",
+        lambda places: [record(str(one), None) for one in places],
+        lambda places, attention: attention.tolist(),
+    )
+    written(writer, [outputs([5, 3])])
+    writer.on_predict_end(process(), None)
+    assert json.loads(writer.path.read_text()) == [
+        {"questionId": "3", "attention": [0.25, 0.375]},
+        {"questionId": "5", "attention": [0.0, 0.125]},
+    ]
 
 
 @pytest.mark.parametrize(("count", "processes"), [(7, 1), (7, 2), (6, 2), (7, 3), (1, 3)])

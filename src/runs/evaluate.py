@@ -85,4 +85,3 @@ def _open_data(config: Config, description: checkpoints.Description, path: Path)
     if sizes(data) != expected:
         raise UserError(f"{path} was trained on other features: {expected}, not {sizes(data)}")
     return data
-

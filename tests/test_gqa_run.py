@@ -1,0 +1,120 @@
+"""GQA from its files to a submission, through the program itself."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from conftest import TINY, Program, json_lines
+
+from dact.datamodules import GQADataModule
+from dact.errors import UserError
+from dact.gqa_metrics import read_attentions
+
+pytestmark = pytest.mark.usefixtures("configured")
+
+
+@pytest.fixture(scope="module", params=["objects", "spatial"])
+def gqa(request, gqa_root, tmp_path_factory):
+    """A DACT trained on one kind of feature: its checkpoint, and what is typed to use it."""
+    import hydra
+    from conftest import CONF
+    from hydra.core.global_hydra import GlobalHydra
+
+    from dact import config
+
+    folder = tmp_path_factory.mktemp("gqa_run")
+    data = ["data=gqa", f"data.root={gqa_root}", f"data.cache_dir={folder / 'cache'}"]
+    tiny = [*TINY, "warm_start=none", "model.halting_bound=exact"]
+    GlobalHydra.instance().clear()
+    config.register()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        fitted = Program(folder, *data, *tiny)("model=dact", f"data.features={request.param}")
+    GlobalHydra.instance().clear()
+    return request.param, fitted, [*data, "trainer=cpu", "trainer.enable_progress_bar=false"]
+
+
+def questions_of(root, split):
+    return json.loads((root / "questions" / f"{split}_questions.json").read_text())
+
+
+def test_fit_scores_every_question_of_the_validation_split(gqa, gqa_root):
+    _, fitted, _ = gqa
+    wanted = questions_of(gqa_root, "testdev_balanced")
+    results = fitted.checkpoint["dact"]["results"]
+    assert results["all"][2] == len(wanted)
+    assert sum(
+        results[name][2]
+        for name in ("verify", "query", "choose", "logical", "compare")
+        if name in results
+    ) == len(wanted)
+
+
+def test_a_submission_has_every_question_once(gqa, gqa_root, tmp_path):
+    _, fitted, typed = gqa
+    program = Program(tmp_path, *typed)
+    done = program("mode=predict", f"ckpt_path={fitted.last}", "data.split=submission")
+    lines = json_lines(done.folder / "predictions.jsonl")
+    submission = json.loads((done.folder / "submission.json").read_text())
+    wanted = questions_of(gqa_root, "submission_all")
+    assert [line["question_id"] for line in lines] == list(wanted)
+    assert all(set(entry) == {"questionId", "prediction"} for entry in submission)
+    assert [entry["questionId"] for entry in submission] == list(wanted)
+    assert [entry["prediction"] for entry in submission] == [line["prediction"] for line in lines]
+
+
+def test_validation_gives_the_official_metrics(gqa, gqa_root, tmp_path):
+    kind, fitted, typed = gqa
+    program = Program(tmp_path, *typed)
+    done = program("mode=validate", f"ckpt_path={fitted.last}", "data.split=val_balanced")
+    official = json.loads((done.folder / "official.json").read_text())
+    wanted = questions_of(gqa_root, "val_balanced")
+    lines = {line["question_id"]: line for line in json_lines(done.folder / "predictions.jsonl")}
+    right = [lines[name]["prediction"] == entry["answer"] for name, entry in wanted.items()]
+    assert official["accuracy"] == pytest.approx(100 * np.mean(right))
+    assert done.value == pytest.approx(np.mean(right))
+    assert {"validity", "plausibility", "distribution", "grounding"} <= official.keys()
+    assert official["grounding"] >= 0
+    attentions = dict(read_attentions(done.folder / "attentions.json"))
+    assert list(attentions) == list(wanted)
+    info = json.loads((gqa_root / "features" / "objects" / "gqa_objects_info.json").read_text())
+    for name, attention in itertools.islice(attentions.items(), 20):
+        weights = np.array(attention)
+        if kind == "objects":
+            assert weights.shape == (info[wanted[name]["imageId"]]["objectsNum"], 5)
+            weights = weights[:, 4]
+        else:
+            assert weights.shape == (7, 7)
+        assert weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_limited_validation_has_no_official_metrics(gqa, tmp_path, capsys):
+    _, fitted, typed = gqa
+    program = Program(tmp_path, *typed)
+    done = program("mode=validate", f"ckpt_path={fitted.last}", "trainer.limit_val_batches=1")
+    assert not (done.folder / "official.json").exists()
+    assert "official metrics need the whole split" in capsys.readouterr().out
+
+
+def test_grid_attention_goes_by_column_first(gqa_root, tmp_path):
+    data = GQADataModule(
+        gqa_root, "spatial", cache_dir=tmp_path, split="val_balanced", progress=False
+    )
+    data.prepare_data("fit")
+    data.setup("fit")
+    attention = np.arange(49, dtype=np.float32)[None]  # row by row, as the network has it
+    (layout,) = data.attention_layout("testdev_balanced")(np.array([0]), attention)
+    assert layout[2][5] == 5 * 7 + 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("data.val_split=val_nothing", "has neither val_nothing_questions.json nor a folder"),
+        ("data.features=grid", "neither 'objects' nor 'spatial'"),
+    ],
+)
+def test_what_is_not_there_is_said(gqa_root, tmp_path, typed, message):
+    program = Program(tmp_path, "data=gqa", f"data.root={gqa_root}", *TINY)
+    with pytest.raises(UserError, match=message):
+        program("model=mac", typed, f"data.cache_dir={tmp_path / 'c'}")
