@@ -33,14 +33,14 @@ class HDF5Rows:
             rows = self._checked(file)
             self.shape: tuple[int, ...] = rows.shape
             self.dtype = rows.dtype.newbyteorder("=")  # HDF5 swaps bytes where it must
-        self._file: h5py.File | None = None
+        self._opened: h5py.Dataset | None = None  # it keeps its file open
         self._pid = -1
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_file": None, "_pid": -1}
+        return {**self.__dict__, "_opened": None, "_pid": -1}
 
     def read(
         self,
@@ -86,10 +86,10 @@ class HDF5Rows:
                 raise UserError(f"{self.path}: row {first + number} holds NaN or infinity")
 
     def _rows(self) -> h5py.Dataset:
-        if self._file is None or self._pid != os.getpid():
-            self._file = None  # let go of the parent's first, or HDF5 would share it
-            self._file, self._pid = self._open(), os.getpid()
-        return self._file[self.dataset]
+        if self._opened is None or self._pid != os.getpid():
+            self._opened = None  # let go of the parent's first, or HDF5 would share it
+            self._opened, self._pid = self._open()[self.dataset], os.getpid()
+        return self._opened
 
     def _open(self) -> h5py.File:
         try:
