@@ -10,7 +10,10 @@ _HOME = {
     "CLEVRDataModule": "clevr",
     "CLEVRMiniDataModule": "mini",
     "FeatureStore": "features",
+    "GQAObjects": "gqa_features",
+    "GQASpatial": "gqa_features",
     "GridFeatures": "features",
+    "ImageIndex": "gqa_index",
     "ObjectStates": "features",
     "PackedQuestions": "questions",
     "Question": "questions",
@@ -26,6 +29,7 @@ _HOME = {
     "pack_scene_states": "scene_states",
     "read_reference_dictionary": "vocabulary",
     "tokenize": "vocabulary",
+    "write_image_index": "gqa_index",
     "write_packed": "question_writer",
 }
 
