@@ -3,16 +3,21 @@
 import json
 import multiprocessing
 import pickle
+import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
 
+import convert_gqa_objects
 import h5py
 import numpy as np
 import pytest
 
+from dact.config import one_line_errors
 from dact.datamodules import gqa_mini
 from dact.datamodules.gqa_features import GQAObjects, GQASpatial
 from dact.datamodules.gqa_index import ImageIndex, write_image_index
+from dact.datamodules.gqa_ragged import RaggedObjects, write_ragged_objects
 from dact.errors import UserError
 
 SHARDS = (7, 5, 3)
@@ -348,6 +353,77 @@ def test_a_row_outside_is_named(objects, row):
             read(np.array([row]))
 
 
+@pytest.fixture
+def ragged(objects, tmp_path):
+    path = tmp_path / "objects.h5"
+    write_ragged_objects(objects, path)
+    return path
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_file_gives_the_batches_of_the_shards(objects, ragged, rows, order):
+    store = RaggedObjects(ragged, NAMES[::order])
+    assert (len(store), store.feature_dim, store.kind) == (15, DIM, "objects")
+    rows = np.array(rows, np.int64)
+    check_batch(store, objects, NAMES[::order], rows, np.float16)
+    again = pickle.loads(pickle.dumps(store))
+    check_batch(again, objects, NAMES[::order], rows, np.float16)
+
+
+def test_one_file_has_no_padding(objects, ragged, tmp_path):
+    info = entries(objects)
+    count = sum(entry["objectsNum"] for entry in info.values())
+    with h5py.File(ragged) as file:
+        assert file["features"].shape == (count * DIM,)
+        assert file["features"].dtype == np.float16
+        names = file["names"][:].tobytes().decode()
+        sizes = list(zip(file["widths"], file["heights"], strict=True))
+    order = sorted(info, key=lambda name: (info[name]["file"], info[name]["idx"]))
+    assert names == "".join(order)
+    assert sizes == [(info[name]["width"], info[name]["height"]) for name in order]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["objects", "objects.h5"]
+
+
+def test_a_value_that_float16_cannot_hold_is_named(objects, tmp_path):
+    info = entries(objects)
+    entry = info["n4"]
+
+    def spoil(values):
+        values[entry["idx"], 0, 3] = -1e5
+        return values
+
+    rewrite(objects, entry["file"], "features", spoil)
+    place = rf"gqa_objects_{entry['file']}\.h5: row {entry['idx']}, image n4, holds 100000"
+    with pytest.raises(UserError, match=place):
+        write_ragged_objects(objects, tmp_path / "objects.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["objects"]
+
+
+def test_the_disk_is_asked_first(objects, tmp_path, monkeypatch):
+    said = []
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100))
+    with pytest.raises(UserError, match=r"objects\.h5 needs 0\.0 GB, but 0\.0 GB are free"):
+        write_ragged_objects(objects, tmp_path / "objects.h5", say=said.append)
+    assert [path.name for path in tmp_path.iterdir()] == ["objects"]
+    assert said == []
+
+
+def test_one_file_that_cannot_be_used_is_named(objects, ragged, tmp_path):
+    with pytest.raises(UserError, match=r"objects\.h5 has no image x, row 1 of those asked about"):
+        RaggedObjects(ragged, ["n1", "x"])
+    with pytest.raises(UserError, match="exists already"):
+        write_ragged_objects(objects, ragged)
+    with pytest.raises(UserError, match=r"none/objects\.h5 cannot be written"):
+        write_ragged_objects(objects, tmp_path / "none" / "objects.h5")
+    with pytest.raises(UserError, match="is no file of objects of this version"):
+        RaggedObjects(objects / "gqa_objects_0.h5", NAMES)
+    ragged.write_bytes(ragged.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"objects\.h5 cannot be read"):
+        RaggedObjects(ragged, NAMES)
+
+
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("gqa") / "mini"
@@ -358,8 +434,18 @@ def mini(tmp_path_factory) -> Path:
     return root / "features"
 
 
-def test_gqa_mini_is_read(mini, tmp_path):
+def test_gqa_mini_is_read_and_converted(mini, tmp_path, monkeypatch, capsys):
     names = list(entries(mini / "objects"))[::-2]
     rows = np.arange(0, len(names), 3)
     store = open_objects(mini / "objects", names, tmp_path / "index.h5")
     check_batch(store, mini / "objects", names, rows)
+    target = tmp_path / "objects.h5"
+    arguments = ["convert", "--features", str(mini / "objects"), "--output", str(target)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    convert_gqa_objects.main()
+    said = capsys.readouterr().out
+    assert "objects.h5 needs 0.0 GB for" in said
+    assert "objects of 108 images" in said
+    check_batch(RaggedObjects(target, names), mini / "objects", names, rows, np.float16)
+    assert one_line_errors(convert_gqa_objects.main) == 1
+    assert "exists already" in capsys.readouterr().err

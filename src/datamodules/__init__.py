@@ -19,6 +19,7 @@ _HOME = {
     "Question": "questions",
     "QuestionCache": "question_cache",
     "QuestionRecord": "questions",
+    "RaggedObjects": "gqa_ragged",
     "ShardSampler": "loaders",
     "VQADataModule": "base",
     "VQADataset": "collate",
@@ -31,6 +32,7 @@ _HOME = {
     "tokenize": "vocabulary",
     "write_image_index": "gqa_index",
     "write_packed": "question_writer",
+    "write_ragged_objects": "gqa_ragged",
 }
 
 __all__ = sorted(_HOME)
