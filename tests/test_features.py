@@ -36,11 +36,11 @@ def test_grid_is_opened_again_in_another_process(tmp_path: Path) -> None:
     rows = np.array([2])
     here = store.read(rows)[0]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read(rows)[0], here)
-    store._pid = os.getpid() + 1  # as after a fork
-    opened = store._file
+    store._rows._pid = os.getpid() + 1  # as after a fork
+    opened = store._rows._opened
     np.testing.assert_array_equal(store.read(rows)[0], here)
-    assert store._file is not opened
-    assert store._pid == os.getpid()
+    assert store._rows._opened is not opened
+    assert store._rows._pid == os.getpid()
 
 
 def test_large_finite_values_are_no_error(tmp_path: Path) -> None:

@@ -11,12 +11,16 @@ _HOME = {
     "CLEVRMiniDataModule": "mini",
     "FeatureStore": "features",
     "GQADataModule": "gqa",
+    "GQAObjects": "gqa_features",
+    "GQASpatial": "gqa_features",
     "GridFeatures": "features",
+    "ImageIndex": "gqa_index",
     "ObjectStates": "features",
     "PackedQuestions": "questions",
     "Question": "questions",
     "QuestionCache": "question_cache",
     "QuestionRecord": "questions",
+    "RaggedObjects": "gqa_ragged",
     "ShardSampler": "loaders",
     "VQADataModule": "base",
     "VQADataset": "collate",
@@ -27,7 +31,9 @@ _HOME = {
     "pack_scene_states": "scene_states",
     "read_reference_dictionary": "vocabulary",
     "tokenize": "vocabulary",
+    "write_image_index": "gqa_index",
     "write_packed": "question_writer",
+    "write_ragged_objects": "gqa_ragged",
 }
 
 __all__ = sorted(_HOME)

@@ -14,6 +14,7 @@ from .cache import source_stamp
 from .gqa_features import GQAObjects, GQASpatial
 from .gqa_files import question_files, scenes_path, shards
 from .gqa_index import ImageIndex, write_image_index
+from .gqa_ragged import RaggedObjects
 from .gqa_questions import STRUCTURAL_TYPES, read_gqa_questions
 from .questions import Question
 
@@ -76,7 +77,7 @@ class GQADataModule(VQADataModule):
 
     def check_features(self, split: str) -> None:
         """Raise a UserError that tells the way out if there are no features."""
-        if not self._info.is_file():
+        if not self._info.is_file() and not self._ragged.is_file():
             raise UserError(
                 f"{self._info} is missing: data.features={self.features} needs GQA's own "
                 f"features in {self._info.parent}"
@@ -88,6 +89,8 @@ class GQADataModule(VQADataModule):
 
     def prepare_features(self, split: str) -> None:
         """Look up where the images of `split` lie in the feature files."""
+        if self._ragged.is_file():
+            return
         questions = self._questions.open(split)
         stamp = source_stamp([self._info, questions.path])
         if not ImageIndex.is_current(self._index(split), stamp):
@@ -100,8 +103,10 @@ class GQADataModule(VQADataModule):
                 progress=self.progress,
             )
 
-    def open_features(self, split: str) -> GQAObjects | GQASpatial:
-        """Objects or grids of the images of `split`."""
+    def open_features(self, split: str) -> GQAObjects | GQASpatial | RaggedObjects:
+        """Objects or grids of the images of `split`; the converted file of objects if it is there."""
+        if self._ragged.is_file():
+            return RaggedObjects(self._ragged, self._questions.open(split).images)
         kind = GQAObjects if self.features == "objects" else GQASpatial
         return kind(self._info.parent, self._index(split))
 
@@ -121,7 +126,8 @@ class GQADataModule(VQADataModule):
 
         def of_objects(positions: NDArray[np.int64], attention: NDArray[np.float32]) -> list[Any]:
             rows, image = np.unique(dataset.questions.image_rows[positions], return_inverse=True)
-            boxes, counts = dataset.features.boxes(rows), dataset.features.index.places.counts[rows]
+            boxes = dataset.features.boxes(rows)
+            _, counts = dataset.features.read(rows)
             return [
                 np.column_stack([boxes[i, : counts[i]], weights[: counts[i]]]).tolist()
                 for i, weights in zip(image, attention, strict=True)
@@ -136,6 +142,11 @@ class GQADataModule(VQADataModule):
     @property
     def _info(self) -> Path:
         return self.root / "features" / self.features / f"gqa_{self.features}_info.json"
+
+    @property
+    def _ragged(self) -> Path:
+        """What `scripts/convert_gqa_objects.py` writes."""
+        return self.root / "features" / f"{self.features}.h5"
 
     def _index(self, split: str) -> Path:
         return self.cache_dir / f"images_{split}_{self.features}.h5"

@@ -14,8 +14,8 @@ from .cache import unfinished
 
 #: Elements copied at a time when the columns are put together.
 _BLOCK = 1 << 22
-#: Bytes to which each array is aligned in the file, so that its view is an aligned one.
-_ALIGNMENT = 64
+#: How h5py has to open a file for writing so that views of its arrays are aligned ones.
+ALIGNED = {"alignment_threshold": 1, "alignment_interval": 64}
 
 
 class ArrayWriter:
@@ -94,8 +94,7 @@ class ArrayWriter:
         self.append_ragged(name, [np.frombuffer(text.encode(), np.uint8) for text in texts])
 
     def _put_together(self, path: Path) -> None:
-        alignment = {"alignment_threshold": 1, "alignment_interval": _ALIGNMENT}
-        with h5py.File(path, "w", **alignment) as file:
+        with h5py.File(path, "w", **ALIGNED) as file:
             file.attrs.update(self.attributes)
             for name, spool in self._spools.items():
                 dtype = self.dtypes[name]
