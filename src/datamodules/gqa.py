@@ -14,8 +14,8 @@ from .cache import source_stamp
 from .gqa_features import GQAObjects, GQASpatial
 from .gqa_files import question_files, scenes_path, shards
 from .gqa_index import ImageIndex, write_image_index
-from .gqa_ragged import RaggedObjects
 from .gqa_questions import STRUCTURAL_TYPES, read_gqa_questions
+from .gqa_ragged import RaggedObjects
 from .questions import Question
 
 
@@ -104,7 +104,7 @@ class GQADataModule(VQADataModule):
             )
 
     def open_features(self, split: str) -> GQAObjects | GQASpatial | RaggedObjects:
-        """Objects or grids of the images of `split`; the converted file of objects if it is there."""
+        """Objects or grids of the images of `split`, from the converted file if it is there."""
         if self._ragged.is_file():
             return RaggedObjects(self._ragged, self._questions.open(split).images)
         kind = GQAObjects if self.features == "objects" else GQASpatial
@@ -126,12 +126,9 @@ class GQADataModule(VQADataModule):
 
         def of_objects(positions: NDArray[np.int64], attention: NDArray[np.float32]) -> list[Any]:
             rows, image = np.unique(dataset.questions.image_rows[positions], return_inverse=True)
-            boxes = dataset.features.boxes(rows)
-            _, counts = dataset.features.read(rows)
-            return [
-                np.column_stack([boxes[i, : counts[i]], weights[: counts[i]]]).tolist()
-                for i, weights in zip(image, attention, strict=True)
-            ]
+            boxes = dataset.features.boxes(rows)[image]
+            cells = np.concatenate([boxes, attention[:, : boxes.shape[1], None]], axis=2)
+            return [of_one[of_one.any(axis=1)].tolist() for of_one in cells]  # without padding
 
         def of_grid(_: NDArray[np.int64], attention: NDArray[np.float32]) -> list[Any]:
             maps = attention.reshape(-1, *dataset.features.grid_size)
