@@ -18,7 +18,14 @@ from typing import Any
 from dact.schema import Config
 
 #: Options whose values are paths.
-PATH_OPTIONS = ("ckpt_path", "warm_start", "data.root", "data.cache_dir", "predictions")
+PATH_OPTIONS = (
+    "ckpt_path",
+    "warm_start",
+    "data.root",
+    "data.cache_dir",
+    "model.embedding.path",
+    "predictions",
+)
 #: What starts a sweep.
 MULTIRUN = ("-m", "--multirun")
 
