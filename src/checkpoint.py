@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.metrics import GroupMeans
-from dact.options import DropoutOptions, GateOptions, NetworkOptions
+from dact.options import DropoutOptions, EmbeddingOptions, GateOptions, NetworkOptions
 
 #: Key of our entry in a checkpoint.
 ENTRY = "dact"
@@ -45,6 +45,8 @@ class Description(NamedTuple):
     """Question types, by id."""
     started_from: dict[str, Any] | None = None
     """Accuracy and steps, by group, of the MAC that this network started from."""
+    word_vectors: str | None = None
+    """`word_vectors.identity` of the file that the embedding started from."""
 
 
 def network_options(config: Mapping[str, Any]) -> NetworkOptions:
@@ -53,7 +55,13 @@ def network_options(config: Mapping[str, Any]) -> NetworkOptions:
     options = {key: value for key, value in config["model"].items() if key in known}
     options["gate"] = GateOptions(**options["gate"])
     options["dropout"] = DropoutOptions(**options["dropout"])
+    options["embedding"] = EmbeddingOptions(**_embedding(options))
     return NetworkOptions(**options)
+
+
+def _embedding(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the embedding, which older checkpoints do not have."""
+    return asdict(EmbeddingOptions()) | dict(model.get("embedding", {}))
 
 
 def plain_options(options: NetworkOptions) -> dict[str, Any]:
@@ -252,6 +260,9 @@ def check_resumable(
         for name in names or [field.name for field in fields(NetworkOptions)]:
             now = config[group][name]
             was = before.get(name, now)  # an option that did not exist yet decided nothing
+            if name == "embedding":  # of word vectors, the weights hold what the file held
+                name = "embedding.trainable"
+                was, now = (_embedding(model)["trainable"] for model in (before, config[group]))
             if was != now and not name.startswith("halting"):
                 raise UserError(
                     f"{source} was trained with {group}.{name}={was}, not {now}: go on with that, "

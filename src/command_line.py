@@ -19,8 +19,13 @@ from dact.schema import Config
 
 #: Options whose values are paths.
 PATH_OPTIONS = (
-    *("ckpt_path", "warm_start", "data.root", "data.cache_dir"),
-    *("predictions", "attentions"),
+    "ckpt_path",
+    "warm_start",
+    "data.root",
+    "data.cache_dir",
+    "model.embedding.path",
+    "predictions",
+    "attentions",
 )
 #: What starts a sweep.
 MULTIRUN = ("-m", "--multirun")

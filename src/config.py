@@ -90,8 +90,11 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     Args:
         config: the run's configuration.
         typed: its overrides; those of data, trainer, shape, dropout and seed are kept.
+
+    Word vectors and whether they are trained are part of the shape.
     """
-    shape = [field.name for field in fields(NetworkOptions) if field.name not in BEYOND_THE_MAC]
+    other = (*BEYOND_THE_MAC, "embedding")
+    shape = [field.name for field in fields(NetworkOptions) if field.name not in other]
     parts = ("data.", "trainer", "seed", "logger", "model.dropout.")
     budget = ("trainer.max_epochs", "trainer.min_epochs")
     kept = [
@@ -105,6 +108,11 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
         for name in shape
         if (value := getattr(config.model, name)) != default[name]
     ]
+    embedding = config.model.embedding
+    if embedding.path:
+        implied.append(command_line.quote_path(f"model.embedding.path={embedding.path}"))
+    if not embedding.trainable:
+        implied.append("model.embedding.trainable=false")
     return [f"data={config.data.name}", "model=mac", *implied, *kept]
 
 

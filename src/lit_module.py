@@ -161,13 +161,14 @@ class VQALitModule(pl.LightningModule):
         self._finish(self.test_metrics, "test")
 
     def configure_optimizers(self) -> Any:
-        """Adam, with an own group for the gate if it has an own rate."""
+        """Adam over what is trained, with an own group for the gate if it has an own rate."""
         gate = self.network.gate
-        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters())}]
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": trained}]
         if gate is not None and self.gate_learning_rate is not None:
             own = set(gate.parameters())
             groups = [
-                {"params": [p for p in self.network.parameters() if p not in own]},
+                {"params": [p for p in trained if p not in own]},
                 {"params": list(gate.parameters()), "lr": self.gate_learning_rate},
             ]
         on_cpu = self.device.type == "cpu"

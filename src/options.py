@@ -57,6 +57,16 @@ class DropoutOptions:
 
 
 @dataclass
+class EmbeddingOptions:
+    """What the word embedding starts from, and whether it is trained."""
+
+    path: str | None = None
+    """File of word vectors (word2vec or GloVe), read when a fit starts afresh; None: none."""
+    trainable: bool = True
+    """False: the embedding stays as it starts."""
+
+
+@dataclass
 class NetworkOptions:
     """Everything about a network but the data's own sizes."""
 
@@ -69,6 +79,7 @@ class NetworkOptions:
     embedding_dim: int = 300
     embedding_init: str = "xavier"
     """xavier (the released code) or normal, N(0, 1), which learns small data much sooner."""
+    embedding: EmbeddingOptions = field(default_factory=EmbeddingOptions)
     feature_scale: float = 1.0
     """Factor on the image features, for those that are small in number or size."""
     stem_kernel: int = 3

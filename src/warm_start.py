@@ -26,17 +26,29 @@ class StartingPoint(NamedTuple):
     path: Path
     results: dict[str, GroupMeans]
     """Its validation results by group; empty if unknown."""
+    word_vectors: str | None
+    """`word_vectors.identity` of the file that its embedding started from."""
 
 
-def folder(cache_dir: Path, data_fingerprint: str, options: NetworkOptions) -> Path:
-    """Where the MAC for these data and this shape of network is kept.
+def folder(
+    cache_dir: Path,
+    data_fingerprint: str,
+    options: NetworkOptions,
+    word_vectors: str | None = None,
+) -> Path:
+    """Where the MAC for these data, this shape of network and these word vectors is kept.
 
-    The gate, halting and dropout do not matter: they are what may differ from the MAC.
+    The gate, halting and dropout do not matter: they are what may differ from the MAC. Neither
+    does where the word vectors lie, but which they are (`word_vectors.identity`) does.
     """
     shape = checkpoints.plain_options(options)
     for name in BEYOND_THE_MAC:
         del shape[name]
-    text = json.dumps([data_fingerprint, shape], sort_keys=True)
+    trainable = shape.pop("embedding")["trainable"]
+    parts: list[Any] = [data_fingerprint, shape]
+    if word_vectors is not None or not trainable:  # else the folder of before there were any
+        parts.append([word_vectors, trainable])
+    text = json.dumps(parts, sort_keys=True)
     return cache_dir / "warm_start" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -45,7 +57,7 @@ def find(place: Path) -> StartingPoint | None:
     path = place / FILE
     if not path.exists():
         return None
-    return StartingPoint(path, checkpoints.results(checkpoints.load(path)))
+    return _starting_point(path, checkpoints.load(path))
 
 
 def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
@@ -79,4 +91,9 @@ def load_into(network: MACNetwork, path: Path, vocabulary: Vocabulary) -> Starti
     checkpoints.load_weights(
         network, checkpoints.network_weights(checkpoint), source=str(path), may_lack=gate_names
     )
-    return StartingPoint(path, checkpoints.results(checkpoint))
+    return _starting_point(path, checkpoint)
+
+
+def _starting_point(path: Path, checkpoint: dict[str, Any]) -> StartingPoint:
+    word_vectors = checkpoints.describe(checkpoint).word_vectors
+    return StartingPoint(path, checkpoints.results(checkpoint), word_vectors)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 #: Every file of the package, lowest first: a file imports only from names before its own. A new
 #: file has to be put where it belongs. "." is the `__init__` of the package before the colon.
 LAYERS = """
-errors batch options schema command_line run_folder checks config console
+errors batch options schema command_line run_folder checks config console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
 datamodules.clevr_mini: processes workshop generation .
@@ -152,7 +152,8 @@ def test_the_package_imports_neither_its_users_nor_the_tests():
 
 
 @pytest.mark.parametrize(
-    "module", ["dact", "dact.config", "dact.options", "dact.gqa_metrics", "run"]
+    "module",
+    ["dact", "dact.config", "dact.options", "dact.word_vectors", "dact.gqa_metrics", "run"],
 )
 def test_imports_without_torch(module):
     """What is needed to check a configuration or to complete a command starts fast."""

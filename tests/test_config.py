@@ -249,10 +249,19 @@ def test_what_cannot_work_is_refused(defaults, override, message):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["colour", "model.dimm", "ponder.costs"])
+@pytest.mark.parametrize("name", ["colour", "model.dimm", "model.embedding.file", "ponder.costs"])
 def test_options_that_nothing_reads_are_refused(name):
     with pytest.raises(UserError, match=f"^there is no option {name}"):
         checks.check(compose(f"+{name}=8"))
+
+
+def test_words_start_at_random_and_learn_unless_told_otherwise():
+    assert plain(compose().model.embedding) == {"path": None, "trainable": True}
+    told = ("model.embedding.path=~/a b.txt", "model.embedding.trainable=false")
+    for model in GROUPS["model"]:
+        cfg = compose(f"model={model}", *told)
+        checks.check(cfg)
+        assert plain(cfg.model.embedding) == {"path": "~/a b.txt", "trainable": False}
 
 
 def test_options_of_loggers_and_generators_are_free():

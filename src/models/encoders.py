@@ -34,6 +34,7 @@ class QuestionEncoder(nn.Module):
         embedding_dim: size of a word vector.
         dropout: rate on the question vector.
         embedding_init: "xavier" (uniform) or "normal", PyTorch's own N(0, 1).
+        embedding_trainable: whether the embedding asks for gradients.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class QuestionEncoder(nn.Module):
         dropout: float = 0.08,
         *,
         embedding_init: str = "xavier",
+        embedding_trainable: bool = True,
     ) -> None:
         super().__init__()
         if embedding_init not in ("xavier", "normal"):
@@ -51,6 +53,7 @@ class QuestionEncoder(nn.Module):
         self.embedding = nn.Embedding(num_words, embedding_dim)
         if embedding_init == "xavier":
             nn.init.xavier_uniform_(self.embedding.weight)
+        self.embedding.weight.requires_grad_(embedding_trainable)
         self.forward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
         self.backward_lstm = nn.LSTM(embedding_dim, dim // 2, batch_first=True)
         self.dropout = Dropout(dropout)

@@ -42,6 +42,7 @@ def build_network(
             options.embedding_dim,
             options.dropout.question,
             embedding_init=options.embedding_init,
+            embedding_trainable=options.embedding.trainable,
         ),
         _stem(options, feature_dim, grid),
         _cell(options, gate),

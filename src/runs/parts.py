@@ -14,13 +14,14 @@ from dact import checkpoint as checkpoints
 from dact import config as configs
 from dact import warm_start
 from dact.callbacks import progress_bar
-from dact.datamodules import VQADataModule
+from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.metrics import GroupMeans
 from dact.models import MACNetwork, build_network
 from dact.report import results_table
 from dact.schema import Config
+from dact.word_vectors import read_word_vectors
 
 
 def seed_and_threads(config: Config) -> None:
@@ -96,10 +97,26 @@ def finish_logging(trainer: pl.Trainer) -> None:
             finish()
 
 
-def mac_folder(config: Config, data: VQADataModule) -> Path:
-    """Where the plain MAC for these data and this shape of network is kept."""
+def mac_folder(config: Config, data: VQADataModule, word_vectors: str | None) -> Path:
+    """Where the plain MAC for these data, this shape of network and word vectors is kept."""
     options = checkpoints.network_options(asdict(config))
-    return warm_start.folder(data.cache_dir, data.fingerprint, options)
+    return warm_start.folder(data.cache_dir, data.fingerprint, options, word_vectors)
+
+
+def load_word_vectors(network: MACNetwork, path: str, vocabulary: Vocabulary) -> None:
+    """Start the embedding from a file; other words, padding and unknown word stay as they are.
+
+    Raises:
+        UserError: the file is missing or broken, or has vectors of another size.
+    """
+    embedding = network.encoder.embedding
+    words = vocabulary.words
+    ids, vectors, missing = read_word_vectors(path, words, embedding.embedding_dim)
+    with torch.no_grad():
+        embedding.weight[torch.from_numpy(ids)] = torch.from_numpy(vectors)
+    named = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
+    rest = f"; not in it: {named}" if missing else ""
+    say(f"{len(ids)} of {len(words)} words start from the vectors in {path}{rest}")
 
 
 def show(
@@ -116,4 +133,4 @@ def show(
 
 def say(text: str) -> None:
     """Print a line as it is, paths unbroken."""
-    Console().print(text, soft_wrap=True, highlight=False)
+    Console().print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
