@@ -72,7 +72,7 @@ def test_the_plain_twin_learns_alike(name):
 @pytest.mark.parametrize(("eps", "mean"), [(0.0, 2.0), (0.0, 3.5), (1e-3, 3.0)])
 def test_the_halting_unit_is_set_to_a_mean(eps, mean):
     case = cases.Case("x", "dact", eps > 0, 4, mean, "variational", eps)
-    network, _, batch = cases.build(case, SMALL)
+    network, _, batch = cases.build(case, SMALL, cases.How())
     with torch.no_grad():
         steps = network(batch).steps.double()
     assert steps.mean().item() == pytest.approx(mean, abs=0.3)

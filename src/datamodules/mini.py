@@ -29,6 +29,8 @@ class MadeOnFirstUse(VQADataModule):
         **options: of the data module.
     """
 
+    made = ""
+    """Name of the dataset."""
     generate: Callable[..., None]
     """Makes a root; takes it, the recipe, `workers` and `progress`."""
 
@@ -50,7 +52,7 @@ class MadeOnFirstUse(VQADataModule):
                         self._make()
             except OSError as error:
                 raise UserError(
-                    f"the dataset cannot be made in {self.root}: {error.strerror or error}; "
+                    f"{self.made} cannot be made in {self.root}: {error.strerror or error}; "
                     "set data.root"
                 ) from error
         self._check_recipe()
@@ -60,7 +62,7 @@ class MadeOnFirstUse(VQADataModule):
         return self.root.is_dir() and any(self.root.iterdir())
 
     def _make(self) -> None:
-        rank_zero_info(f"making {self.root} (once)")
+        rank_zero_info(f"making {self.made} in {self.root} (once)")
         workers = min(8, available_cores())
         type(self).generate(self.root, workers=workers, progress=self.progress, **self.recipe)
         (self.root / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n", "utf-8")
@@ -79,6 +81,7 @@ class MadeOnFirstUse(VQADataModule):
 class CLEVRMiniDataModule(MadeOnFirstUse, CLEVRDataModule):
     """The ordinary CLEVR module over a generated root."""
 
+    made = "clevr_mini"
     generate = staticmethod(clevr_mini.generate)
 
     def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:
@@ -88,6 +91,7 @@ class CLEVRMiniDataModule(MadeOnFirstUse, CLEVRDataModule):
 class GQAMiniDataModule(MadeOnFirstUse, GQADataModule):
     """The ordinary GQA module over a generated root."""
 
+    made = "gqa_mini"
     generate = staticmethod(gqa_mini.generate)
 
     def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:

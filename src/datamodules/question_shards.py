@@ -41,49 +41,46 @@ def pack_shards(
 ) -> None:
     """Write what `write_packed` would write of all `files` in order, whatever `workers` is.
 
-    Each shard is packed with words, answers and images numbered as they appear in it; then the
-    shards are appended one by one, and renumbered as they appear in the whole. Memory holds a block
-    of questions for each worker, and one shard's word ids at a time; the disk holds all twice.
-
-    Args:
-        path: file to write or replace.
-        files: shards, of which the questions' image rows are their images' places.
-        read_file: reads one of them.
-        encoder: gives the ids of words and answers.
-        source: as of `write_packed`.
-        type_names: as of `write_packed`.
-        integer_ids: as of `write_packed`.
-        where: as of `write_packed`.
-        workers: processes.
-        progress: show how many shards are done.
-
-    Raises:
-        UserError: as `write_packed` does.
+    Shards are packed by `workers` processes with numbers of their own, then appended and renumbered
+    one by one. Memory holds a block of questions for each worker and the word ids of one shard; the
+    disk all twice. `read_file` reads a shard, whose questions' image rows are their images' places;
+    the other arguments and the errors are those of `write_packed`.
     """
     folder = unfinished(path.with_suffix(".shards"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
-        with processes(min(workers, len(files))) as submit:
-            results = [
-                submit(_pack_shard, file, folder / f"{i}.h5", read_file, encoder.lowercase)
-                for i, file in enumerate(files)
-            ]
-            with ArrayWriter(path, COLUMNS) as writer:
-                merger = _Merger(writer, encoder)
-                numbered = enumerate(results)
-                for i, result in rich.progress.track(
-                    numbered, "packing shards", len(files), disable=not progress, transient=True
-                ):
-                    words, answers = result()
-                    merger.append(folder / f"{i}.h5", words, answers, str(files[i]))
-                merger.finish()
-                check_distinct(writer, where)
-                writer.attributes.update(
-                    attributes_of(encoder, source, type_names, integer_ids=integer_ids)
-                )
+        with ArrayWriter(path, COLUMNS) as writer:
+            merger = _Merger(writer, encoder)
+            shards = _packed(files, folder, read_file, encoder.lowercase, workers)
+            for file, shard in rich.progress.track(
+                zip(files, shards, strict=True),
+                "packing shards",
+                len(files),
+                disable=not progress,
+                transient=True,
+            ):
+                merger.append(*shard, str(file))
+            merger.finish()
+            check_distinct(writer, where)
+            attributes = attributes_of(encoder, source, type_names, integer_ids=integer_ids)
+            writer.attributes.update(attributes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _packed(
+    files: Sequence[Path], folder: Path, read_file: ReadFile, lowercase: bool, workers: int
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each shard packed into `folder`, with its words and answers by id, in order."""
+    paths = [folder / f"{i}.h5" for i in range(len(files))]
+    with processes(min(workers, len(files))) as submit:
+        results = [
+            submit(_pack_shard, file, path, read_file, lowercase)
+            for file, path in zip(files, paths, strict=True)
+        ]
+        for path, result in zip(paths, results, strict=True):
+            yield path, *result()
 
 
 def _pack_shard(

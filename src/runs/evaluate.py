@@ -8,6 +8,7 @@ from dact import config as configs
 from dact import run_folder
 from dact.datamodules import GQADataModule, Vocabulary, VQADataModule, build_datamodule
 from dact.errors import UserError
+from dact.lit_module import VQALitModule
 from dact.predictions import AttentionWriter
 from dact.schema import Config
 
@@ -53,22 +54,36 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     split = data.splits_of(config.mode)[-1]
     if config.mode != "predict" and not data.has_answers(split):
         raise UserError(f"split {split} has no answers to compare with: use mode=predict")
-    official_too = config.mode == "validate" and isinstance(data, GQADataModule)
-    callbacks = []
-    if config.mode == "predict" or official_too:
-        callbacks = official.writers(config, folder, data, split)
-    module.attentive = any(isinstance(writer, AttentionWriter) for writer in callbacks)
-    trainer = make_trainer(config, folder, callbacks, log=config.mode != "predict")
     if config.mode == "predict":
-        trainer.predict(module, data, return_predictions=False)
-        for writer in callbacks if trainer.is_global_zero else ():
-            say(f"{writer.option} are in {writer.path}")
-        return None
+        return _predict(config, folder, module, data, split)
+    return _score(config, folder, module, data, title=f"{path.name} on {config.data.name} {split}")
+
+
+def _predict(
+    config: Config, folder: Path, module: VQALitModule, data: VQADataModule, split: str
+) -> None:
+    """Write what there is to say of each question of `split`."""
+    writers = official.writers(config, folder, data, split)
+    module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
+    trainer = make_trainer(config, folder, writers, log=False)
+    trainer.predict(module, data, return_predictions=False)
+    for writer in writers if trainer.is_global_zero else ():
+        say(f"{writer.option} are in {writer.path}")
+
+
+def _score(
+    config: Config, folder: Path, module: VQALitModule, data: VQADataModule, *, title: str
+) -> float:
+    """Validate or test, print the results, and return the accuracy."""
+    split = data.splits_of(config.mode)[-1]
+    official_too = config.mode == "validate" and isinstance(data, GQADataModule)
+    writers = official.writers(config, folder, data, split) if official_too else []
+    module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
+    trainer = make_trainer(config, folder, writers)
     run_split = trainer.validate if config.mode == "validate" else trainer.test
     run_split(module, data, verbose=False)
     finish_logging(trainer)
     if trainer.is_global_zero:
-        title = f"{path.name} on {config.data.name} {split}"
         show(module.results, title, lengths=True)
         if official_too:
             official.report(config, folder, data, split)
