@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dact.errors import UserError
 
+from . import packed_file
 from .gqa_shards import AXES, Kind, Places, Shards
 from .json_stream import field, stream_pairs
 from .packed_file import ArrayWriter, map_arrays, read_text
@@ -83,15 +84,7 @@ class ImageIndex:
     @classmethod
     def is_current(cls, path: Path, source: str) -> bool:
         """Whether `path` is a whole file of this version, made from `source`."""
-        try:
-            attributes, arrays = map_arrays(path)
-        except OSError:
-            return False
-        return (
-            attributes.get("format") == FORMAT
-            and attributes.get("source") == source
-            and COLUMNS.keys() <= arrays.keys()
-        )
+        return packed_file.is_current(path, COLUMNS, format=FORMAT, source=source)
 
 
 def write_image_index(

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -134,6 +134,15 @@ def map_arrays(path: Path) -> tuple[dict[str, str | int], dict[str, NDArray]]:
             raise OSError(f"dataset {name!r} is not one whole block")
         arrays[name] = raw[offset : offset + size].view(dtype) if size else np.empty(0, dtype)
     return attributes, arrays
+
+
+def is_current(path: Path, columns: Iterable[str], **attributes: str | int) -> bool:
+    """Whether `path` is a whole file of `ArrayWriter` with these columns and attributes."""
+    try:
+        found, arrays = map_arrays(path)
+    except OSError:
+        return False
+    return set(columns) <= arrays.keys() and attributes.items() <= found.items()
 
 
 def read_text(blob: NDArray[np.uint8], offsets: NDArray[np.int64], row: int) -> str:

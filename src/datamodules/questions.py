@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dact.errors import UserError
 
+from . import packed_file
 from .packed_file import gather_ragged, map_arrays, read_text
 
 #: Raised whenever the columns change; files of another version are rebuilt.
@@ -86,16 +87,8 @@ class PackedQuestions:
     @classmethod
     def is_current(cls, path: Path, source: str, vocabulary: str | None = None) -> bool:
         """Whether `path` is a whole file of this version, of `source` and of that vocabulary."""
-        try:
-            attributes, arrays = map_arrays(path)
-        except OSError:
-            return False
-        return (
-            attributes.get("format") == FORMAT
-            and attributes.get("source") == source
-            and vocabulary in (None, attributes.get("vocabulary"))
-            and COLUMNS.keys() <= arrays.keys()
-        )
+        known = {} if vocabulary is None else {"vocabulary": vocabulary}
+        return packed_file.is_current(path, COLUMNS, format=FORMAT, source=source, **known)
 
     def __len__(self) -> int:
         return len(self.image_rows)

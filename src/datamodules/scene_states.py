@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from dact.errors import UserError
 
+from . import packed_file
 from .json_stream import field, stream_json
-from .packed_file import ArrayWriter, map_arrays
+from .packed_file import ArrayWriter
 
 #: Raised whenever the meaning of a column changes; files of another version are rebuilt.
 FORMAT = 1
+COLUMNS = {"objects": np.float32, "objects_offsets": np.int64}
 #: Attribute → values, in the order of their one-hot columns.
 ATTRIBUTES = {
     "shape": ("cube", "sphere", "cylinder"),
@@ -59,7 +61,7 @@ def pack_scene_states(
     missing = next((index for index in range(len(states)) if index not in states), None)
     if missing is not None:
         raise UserError(f"{scenes}: no scene has image_index {missing}, of {len(states)} scenes")
-    with ArrayWriter(path, {"objects": np.float32, "objects_offsets": np.int64}) as writer:
+    with ArrayWriter(path, COLUMNS) as writer:
         rows = [states[index] for index in range(len(states))]
         offsets = np.cumsum([0, *map(len, rows)])
         writer.append("objects", np.concatenate(rows))
@@ -69,14 +71,7 @@ def pack_scene_states(
 
 def is_current(path: Path, source: str) -> bool:
     """Whether `path` is a whole file of this version, packed from `source`."""
-    try:
-        attributes, arrays = map_arrays(path)
-    except OSError:
-        return False
-    return (attributes.get("format"), attributes.get("source")) == (FORMAT, source) and {
-        "objects",
-        "objects_offsets",
-    } <= arrays.keys()
+    return packed_file.is_current(path, COLUMNS, format=FORMAT, source=source)
 
 
 def scene_state(scene: dict[str, Any], where: str) -> NDArray[np.float32]:
