@@ -16,7 +16,8 @@ LAYERS = """
 errors batch options schema command_line run_folder checks config console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
-datamodules.clevr_mini: processes workshop generation .
+datamodules: processes
+datamodules.clevr_mini: workshop generation .
 datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_pairs ask_objects
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .

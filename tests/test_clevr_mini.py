@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dact.datamodules import clevr_mini
+from dact.datamodules import clevr_mini, processes
 from dact.datamodules.clevr_mini import FAMILIES, MIX, draw, execute, generate, generation
 from dact.datamodules.clevr_mini.attributes import DESCRIPTIONS, RADIUS, RELATIONS
 from dact.datamodules.clevr_mini.balance import Balance
@@ -161,13 +161,13 @@ def test_an_empty_folder_may_be_filled(tmp_path):
 
 def test_workers_need_no_torch():
     allowed = {"numpy", "PIL", "rich"}
-    folder = Path(clevr_mini.__file__).parent
-    for path in folder.glob("*.py"):
+    for path in [*Path(clevr_mini.__file__).parent.glob("*.py"), Path(processes.__file__)]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                ours = name == "dact.errors" or name.startswith("dact.datamodules.clevr_mini")
+                ours = name in ("dact.errors", "dact.datamodules.processes")
+                ours = ours or name.startswith("dact.datamodules.clevr_mini")
                 top = name.partition(".")[0]
                 assert ours or top in allowed or top in sys.stdlib_module_names, (path.name, name)
 

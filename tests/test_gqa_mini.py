@@ -224,6 +224,7 @@ def test_workers_need_no_torch():
                 ours = name == "dact.errors" or name.split(".")[2:3] in (
                     ["gqa_mini"],
                     ["clevr_mini"],
+                    ["processes"],
                 )
                 ours = ours or name == "dact.datamodules.gqa_mini"
                 top = name.partition(".")[0]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dact.errors import UserError
 
 from .cache import unfinished
-from .clevr_mini.processes import processes
 from .packed_file import ArrayWriter, map_arrays, read_text
+from .processes import processes
 from .question_writer import Encoder, attributes_of, check_distinct, write_packed
 from .questions import COLUMNS, Question
 from .vocabulary import VocabularyBuilder

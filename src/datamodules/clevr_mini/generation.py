@@ -21,8 +21,8 @@ from dact.datamodules.clevr_mini.options import (
     Options,
     check_options,
 )
-from dact.datamodules.clevr_mini.processes import processes
 from dact.datamodules.clevr_mini.workshop import put_in_place
+from dact.datamodules.processes import processes
 
 T = TypeVar("T")
 

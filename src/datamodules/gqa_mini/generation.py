@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from dact.datamodules.clevr_mini.processes import processes
 from dact.datamodules.clevr_mini.workshop import put_in_place
 from dact.datamodules.gqa_mini.chunks import make, plan
 from dact.datamodules.gqa_mini.files import FeatureFiles, JSONFiles
 from dact.datamodules.gqa_mini.options import IMAGES, Options, check_options
+from dact.datamodules.processes import processes
 
 
 def generate(

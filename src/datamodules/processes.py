@@ -1,4 +1,4 @@
-"""Jobs shared out to worker processes, or done in this one; also for the other generators."""
+"""Jobs shared out to worker processes, or done in this one."""
 
 import signal
 import sys
@@ -36,7 +36,7 @@ def processes(workers: int) -> Iterator[Submit]:
         yield submit
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker process died (out of memory?); try again with workers=1"
+            "a worker process died, perhaps for lack of memory: free some and start again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
