@@ -24,15 +24,15 @@ class OrderedLines(Callback, ABC):
 
     Args:
         path: the file.
-        option: of the command line that gives the path, for messages.
     """
 
+    #: Option of the command line that gives the path, for messages.
+    option: str
     #: What stands before, between and behind the lines.
     frame = ("", "\n", "\n")
 
-    def __init__(self, path: Path, option: str) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.option = option
         self._part = path
         self._file: BinaryIO | None = None
         self._positions = array("q")

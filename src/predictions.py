@@ -13,6 +13,8 @@ from dact.ordered_lines import OrderedLines
 
 #: Positions in the split → records with question_id, image, question and answer.
 Records = Callable[[Sequence[int]], Sequence[Any]]
+#: `OrderedLines.frame` of a file that is one array.
+JSON_ARRAY = ("[\n", ",\n", "\n]\n")
 
 
 class PredictionWriter(OrderedLines):
@@ -24,19 +26,19 @@ class PredictionWriter(OrderedLines):
         answer_names: answers by id.
     """
 
+    option = "predictions"
+
     def __init__(self, path: Path, records: Records, answer_names: Sequence[str]) -> None:
-        super().__init__(path, "predictions")
+        super().__init__(path)
         self.records = records
         self.answer_names = answer_names
 
     def lines(self, outputs: Prediction) -> list[str]:
         """See `OrderedLines`."""
-        columns = (part.tolist() for part in outputs[:4])
+        positions, *columns = (part.tolist() for part in outputs[:4])
         return [
             json.dumps(self._line(record, *values), ensure_ascii=False)
-            for record, *values in zip(
-                self.records(outputs.positions.tolist()), *list(columns)[1:], strict=True
-            )
+            for record, *values in zip(self.records(positions), *columns, strict=True)
         ]
 
     def _line(self, record: Any, answer: int, confidence: float, steps: int) -> dict[str, Any]:
@@ -52,13 +54,9 @@ class PredictionWriter(OrderedLines):
 
 
 class SubmissionWriter(PredictionWriter):
-    """The JSON array that GQA's evaluation takes."""
+    """The JSON array that GQA's evaluation takes, beside the predictions."""
 
-    frame = ("[\n", ",\n", "\n]\n")
-
-    def __init__(self, path: Path, records: Records, answer_names: Sequence[str]) -> None:
-        super().__init__(path, records, answer_names)
-        self.option = "submission"
+    frame = JSON_ARRAY
 
     def _line(self, record: Any, answer: int, confidence: float, steps: int) -> dict[str, Any]:
         return {"questionId": record.question_id, "prediction": self.answer_names[answer]}
@@ -73,7 +71,8 @@ class AttentionWriter(OrderedLines):
         layout: positions (B,) and attention (B, K) → what the file has of each question.
     """
 
-    frame = ("[\n", ",\n", "\n]\n")
+    option = "attentions"
+    frame = JSON_ARRAY
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class AttentionWriter(OrderedLines):
         records: Records,
         layout: Callable[[NDArray[np.int64], NDArray[np.float32]], Sequence[Any]],
     ) -> None:
-        super().__init__(path, "attentions")
+        super().__init__(path)
         self.records = records
         self.layout = layout
 

@@ -68,7 +68,7 @@ def _predict(
     trainer = make_trainer(config, folder, writers, log=False)
     trainer.predict(module, data, return_predictions=False)
     for writer in writers if trainer.is_global_zero else ():
-        say(f"{writer.option} are in {writer.path}")
+        say(f"written: {writer.path}")
 
 
 def _score(
