@@ -64,6 +64,7 @@ class _ReadScores(torch.autograd.Function):
         interact_bias: Tensor,
         score: Tensor,
     ) -> Tensor:
+        """See `read_scores`; all floating-point arguments are of one dtype."""
         product = (memory.unsqueeze(1) * projected).flatten(0, 1)
         hidden = elu(torch.addmm(base.flatten(0, 1), product, of_product.t()), inplace=True)
         interaction = torch.addmm(interact_bias, hidden, interact.t()).view_as(base)
@@ -75,6 +76,7 @@ class _ReadScores(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """From the (B, K) gradient of the scores to that of each argument of `forward`."""
         memory, control, projected, keep, of_product, interact, score, hidden, interaction = (
             ctx.saved_tensors
         )
