@@ -14,12 +14,13 @@ from omegaconf import DictConfig
 
 from dact import checks, command_line, config, run_folder
 from dact.console import silence_libraries
+from dact.one_line import ends_in_one_line, one_line_errors
 
 CONF = Path(__file__).parent / "conf"
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
-@config.ends_in_one_line
+@ends_in_one_line
 def main(cfg: DictConfig) -> float | None:
     """One run. Returns the validation accuracy of a fit, for sweepers that optimise."""
     hydra_config = HydraConfig.get()
@@ -52,4 +53,4 @@ def ponder_files() -> list[str]:
 if __name__ == "__main__":
     sys.argv[1:] = command_line.rewrite(sys.argv[1:], ponder_files())
     config.register()
-    sys.exit(config.one_line_errors(main, CONF))
+    sys.exit(one_line_errors(main, CONF))

@@ -15,15 +15,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from benchmark_cases import CASES, SIZES, Case, How, Size, build
+from benchmark_profile import gflop, shares
+from benchmark_tables import SIDES, show, show_curve
 from plain_mac import PlainMAC
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
+from dact.allocator import keep_freed_memory
 from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
 from dact.models import MACNetwork
@@ -57,7 +58,7 @@ def seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def compare(case: Case, size: Size, how: How, repeats: int) -> dict[str, float]:
+def compare(case: Case, size: Size, how: How, repeats: int) -> dict[str, Any]:
     """Median times of both, their ratio, and the range of ratios of one call after the other."""
     network, plain, batch = build(case, size, how)
     if not case.train and not case.bf16:
@@ -66,15 +67,16 @@ def compare(case: Case, size: Size, how: How, repeats: int) -> dict[str, float]:
     seconds(ours), seconds(theirs)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
     ours_s, plain_s = (statistics.median(column) for column in zip(*pairs, strict=True))
-    with FlopCounterMode(display=False) as counter:
-        ours()
     return {
         "ratio": plain_s / ours_s,
         "ratio_low": min(theirs / ours for ours, theirs in pairs),
         "ratio_high": max(theirs / ours for ours, theirs in pairs),
         "ours_s": ours_s,
         "plain_s": plain_s,
-        "gflop_per_example": counter.get_total_flops() / 1e9 / size.batch,
+        "ours_gflop": gflop(ours) / size.batch,
+        "plain_gflop": gflop(theirs) / size.batch,
+        "ours_shares": shares(ours),
+        "plain_shares": shares(theirs),
         "mean_steps": mean_steps(network, batch),
     }
 
@@ -98,6 +100,7 @@ def peak_memory(case: Case, side: str, arguments: argparse.Namespace) -> float:
     """MiB that one call of a side adds to a fresh process, at most."""
     command = [sys.executable, __file__, "--size", arguments.size, "--device", arguments.device]
     command += ["--threads", str(arguments.threads), "--memory-of", case.name, "--side", side]
+    command += ["--allocator", arguments.allocator]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -141,40 +144,6 @@ def steps_curve(size: Size, how: How, repeats: int) -> list[dict[str, float]]:
     return rows
 
 
-def show(results: dict[str, dict[str, float]], peak: float, size: Size) -> None:
-    """Print the table of cases."""
-    table = Table(title=f"plain / ours; matmul peak {peak:.0f} GFLOP/s", title_justify="left")
-    columns = ("case", "ratio", "range", "ours ms", "plain ms", "steps", "GFLOP", "of peak")
-    for column in (*columns, "ours MiB", "plain MiB"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    for name, row in results.items():
-        rate = row["gflop_per_example"] * size.batch / row["ours_s"]
-        memory = [f"{row[side]:,.0f}" if side in row else "" for side in ("ours_mib", "plain_mib")]
-        table.add_row(
-            name,
-            f"{row['ratio']:.2f}",
-            f"{row['ratio_low']:.2f}..{row['ratio_high']:.2f}",
-            *(f"{1e3 * row[side] / size.batch:.2f}" for side in ("ours_s", "plain_s")),
-            f"{row['mean_steps']:.2f}",
-            f"{row['gflop_per_example']:.2f}",
-            f"{100 * rate / peak:.0f} %",
-            *memory,
-        )
-    Console(width=118).print(
-        table, "Times and GFLOP are per example; MiB is what one call adds at most."
-    )
-
-
-def show_curve(rows: list[dict[str, float]]) -> None:
-    """Print time against active steps."""
-    table = Table(title="DACT evaluation, 10 questions an image", title_justify="left")
-    for column in ("mean steps", "largest", "ms per example"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(f"{row['mean']:.2f}", f"{row['largest']:.0f}", f"{row['ms']:.2f}")
-    Console().print(table)
-
-
 def report(arguments: argparse.Namespace, cases: list[Case]) -> None:
     """Run the cases, print the tables and write the figures."""
     size, peak = SIZES[arguments.size], matmul_peak(arguments.device)
@@ -183,7 +152,7 @@ def report(arguments: argparse.Namespace, cases: list[Case]) -> None:
     for case in track(cases, "comparing", transient=True):
         results[case.name] = compare(case, size, how, arguments.repeats)
         if not arguments.no_memory:
-            for side in ("ours", "plain"):
+            for side in SIDES:
                 results[case.name][f"{side}_mib"] = peak_memory(case, side, arguments)
     show(results, peak, size)
     curve = [] if arguments.no_curve else steps_curve(size, how, arguments.repeats)
@@ -210,6 +179,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--compile", action="store_true", help="compile ours")
     parser.add_argument("--fixed-shapes", action="store_true", help="ours: nobody leaves the batch")
+    parser.add_argument(
+        "--allocator",
+        choices=("keep", "system"),
+        default="keep",
+        help="keep: freed memory is kept, as run.py does (default); system: as the C library does",
+    )
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     parser.add_argument("--no-memory", action="store_true", help="skip peak memory")
     parser.add_argument("--no-curve", action="store_true", help="skip time against steps")
@@ -217,6 +192,8 @@ def main() -> None:
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.allocator == "keep":
+        keep_freed_memory()
     chosen = [arguments.memory_of] if arguments.memory_of else arguments.cases
     cases = [case for case in CASES if case.name in chosen]
     if arguments.memory_of:

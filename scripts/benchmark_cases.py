@@ -55,12 +55,14 @@ class Case:
     read_dropout_mode: str = "per_step"
     train_halt_eps: float = 0.0
     bf16: bool = False
+    halting_exit: str = "example"
 
 
 CASES = (
     Case("eval_mac"),
     Case("eval_mac_shared", questions_per_image=10),
     Case("eval_dact_shared", "dact", questions_per_image=10, mean_steps=3),
+    Case("eval_dact_waiting", "dact", False, 10, 3, halting_exit="batch"),
     Case("eval_dact_bf16", "dact", questions_per_image=10, mean_steps=3, bf16=True),
     Case("train_exact", "dact", True),
     Case("train_shared", "dact", True, 5, None, "variational"),
@@ -101,6 +103,7 @@ def options_of(case: Case, size: Size) -> NetworkOptions:
         halting_bound="paper",
         read_dropout_mode=case.read_dropout_mode,
         train_halt_eps=case.train_halt_eps,
+        halting_exit=case.halting_exit,
     )
 
 

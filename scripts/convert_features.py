@@ -7,7 +7,6 @@ float16 keeps 11 bits of each value; a value past its range, 65504, is an error.
 
 import argparse
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import h5py
 import numpy as np
 from rich.progress import track
 
-from dact.config import one_line_errors
+from dact.datamodules.cache import check_room
 from dact.datamodules.features import GridFeatures
 from dact.errors import UserError
+from dact.one_line import one_line_errors
 
 #: Rows that are in memory at a time.
 BLOCK = 64
@@ -34,9 +34,7 @@ def convert(source: Path, target: Path, dtype: np.dtype, *, progress: bool = Tru
     if target.exists():
         raise UserError(f"{target} exists already: give another name or delete it")
     shape = (len(store), store.feature_dim, *store.grid_size)
-    needed, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(target.parent).free
-    if needed > free:
-        raise UserError(f"{target} needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free")
+    check_room(target, int(np.prod(shape)) * dtype.itemsize)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with h5py.File(temporary, "w") as file:

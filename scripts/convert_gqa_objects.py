@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from dact.config import one_line_errors
 from dact.datamodules.gqa_ragged import write_ragged_objects
+from dact.one_line import one_line_errors
 
 
 def main() -> None:

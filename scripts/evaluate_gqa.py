@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dact.config import one_line_errors
 from dact.errors import UserError
 from dact.gqa_metrics import (
     evaluate,
@@ -26,6 +25,7 @@ from dact.gqa_metrics import (
     scores_table,
     write_evaluation,
 )
+from dact.one_line import one_line_errors
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ import yaml
 from torch import Tensor
 
 from dact import checkpoint as checkpoints
-from dact.config import one_line_errors
 from dact.datamodules import Vocabulary, read_reference_dictionary
 from dact.datamodules.clevr import QUESTION_TYPES
 from dact.errors import UserError
 from dact.models import build_network, reference
+from dact.one_line import one_line_errors
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

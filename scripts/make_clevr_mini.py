@@ -12,13 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from dact import command_line, config
 from dact.datamodules import clevr_mini, gqa_mini
 from dact.errors import UserError
+from dact.one_line import ends_in_one_line, one_line_errors
 
 GENERATORS = {"clevr_mini": clevr_mini.generate, "gqa_mini": gqa_mini.generate}
 CONF = Path(__file__).parents[1] / "conf"
 
 
 @hydra.main(config_path=str(CONF), config_name="script", version_base="1.3")
-@config.ends_in_one_line
+@ends_in_one_line
 def main(cfg: DictConfig) -> None:
     """Generate into `data.root`, which must not exist or be empty."""
     if cfg.data.name not in GENERATORS:
@@ -31,4 +32,4 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
     config.register()
-    sys.exit(config.one_line_errors(main, CONF))
+    sys.exit(one_line_errors(main, CONF))

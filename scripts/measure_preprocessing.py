@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from dact.config import one_line_errors
 from dact.datamodules import GQADataModule, PackedQuestions
 from dact.datamodules.gqa_mini import generate
+from dact.one_line import one_line_errors
 
 SPLIT = "train_all"
 READERS = 4

@@ -3,28 +3,20 @@
 Types are in `dact.schema`, values in `conf/`, checks in `dact.checks`.
 """
 
-import functools
 import netrc
 import os
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from dact import command_line, run_folder
 from dact.errors import UserError
 from dact.options import BEYOND_THE_MAC, NetworkOptions
 from dact.schema import Config, DataConfig
-
-#: In the environment when it was us who set HYDRA_FULL_ERROR.
-_SET_BY_US = "DACT_ONE_LINE_ERRORS"
 
 
 def register() -> None:
@@ -154,63 +146,3 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
     elif "data.features" not in keys:
         taken["data"] = {"features": saved["data"]["features"]}
     return resolve(OmegaConf.merge(OmegaConf.structured(config), taken))
-
-
-def _traceback_wanted() -> bool:
-    return os.environ.get("HYDRA_FULL_ERROR") == "1" and _SET_BY_US not in os.environ
-
-
-def _user_error_behind(error: BaseException | None) -> UserError | None:
-    """One of ours that was raised in a resolver, which OmegaConf wraps in errors of its own."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorator under `hydra.main`: a user's mistake ends the program before Hydra reports it."""
-
-    @functools.wraps(task)
-    def wrapped(cfg: DictConfig) -> Any:
-        try:
-            return task(cfg)
-        except UserError as error:
-            if _traceback_wanted():
-                raise
-            raise SystemExit(f"error: {error}") from error
-
-    return wrapped
-
-
-def one_line_errors(main: Callable[[], Any], conf: Path | None = None) -> int:
-    """Run a program; a mistake of the user ends it with one line instead of a traceback.
-
-    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown after all.
-
-    Args:
-        main: the program, with or without Hydra.
-        conf: folder of the config groups, to name the nearest choice.
-    """
-    if _traceback_wanted():
-        main()
-        return 0
-    # Makes Hydra raise instead of printing tracebacks of its own; the processes that Lightning
-    # starts inherit both.
-    os.environ["HYDRA_FULL_ERROR"] = os.environ[_SET_BY_US] = "1"
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except (HydraException, OmegaConfBaseException) as error:
-        if mistake := _user_error_behind(error):
-            print(f"error: {mistake}", file=sys.stderr)
-            return 1
-        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        if cause is not error:
-            lines.append(str(cause).splitlines()[0])
-        meant = command_line.what_was_meant(str(error), sys.argv[1:], conf)
-        print("error: " + "\n".join([*lines, meant]).rstrip(), file=sys.stderr)
-    else:
-        return 0
-    return 1

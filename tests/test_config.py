@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from dact import checkpoint, checks, config
 from dact.errors import UserError
+from dact.one_line import ends_in_one_line, one_line_errors
 from dact.schema import TrainerConfig
 
 pytestmark = pytest.mark.usefixtures("configured")
@@ -322,7 +323,7 @@ def ends(monkeypatch, capsys):
 
     def said(argument, task=None):
         monkeypatch.setattr("sys.argv", ["run.py", argument])
-        assert config.one_line_errors(task or (lambda: compose(argument)), CONF) == 1
+        assert one_line_errors(task or (lambda: compose(argument)), CONF) == 1
         return capsys.readouterr().err
 
     return said
@@ -372,7 +373,7 @@ def test_a_fault_of_ours_keeps_its_traceback(ends):
 
 
 def test_hydra_gets_no_word_in_on_a_mistake(ends, monkeypatch):
-    @config.ends_in_one_line
+    @ends_in_one_line
     def task(cfg):
         raise UserError("give another folder")
 

@@ -135,27 +135,6 @@ def test_leaving_does_not_change_the_gradient(name):
     torch.testing.assert_close(gradients["batch"], gradients["never"], **SAME)
 
 
-# Blocks.
-
-
-@pytest.mark.parametrize("name", ["mac_gate", "act", "dact"])
-@pytest.mark.parametrize("block", [1, 5, 23, 100])
-@pytest.mark.parametrize("training", [True, False])
-def test_blocks_give_the_same_answers_and_gradients(monkeypatch, name, block, training):
-    network = network_of(name, self_attention=True).train(training)
-    batch = questions(23, images=7)
-    found = []
-    for cached in (2**20, block * 5 * network.cell.initial_memory.numel()):
-        monkeypatch.setattr("dact.models.network.CACHED", cached)
-        network.zero_grad()
-        output = network(batch)
-        (output.log_probs[:, 0].sum() + output.ponder_cost.square().sum()).backward()
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        found.append([*output[:3], *gradients])
-    for whole, blocks in zip(*found, strict=True):
-        torch.testing.assert_close(whole, blocks, **SAME)
-
-
 # Leaving DACT's training.
 
 

@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 import pytest
 
-from dact.config import one_line_errors
 from dact.datamodules import gqa_mini
 from dact.datamodules.gqa_features import GQAObjects, GQASpatial
 from dact.datamodules.gqa_index import ImageIndex, write_image_index
 from dact.datamodules.gqa_ragged import RaggedObjects, write_ragged_objects
 from dact.errors import UserError
+from dact.one_line import one_line_errors
 
 SHARDS = (7, 5, 3)
 ROOM, DIM, HEIGHT, WIDTH = 11, 13, 3, 2
@@ -402,8 +402,8 @@ def test_a_value_that_float16_cannot_hold_is_named(objects, tmp_path):
 
 def test_the_disk_is_asked_first(objects, tmp_path, monkeypatch):
     said = []
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100))
+    usage, free = namedtuple("usage", "free"), iter([10**6, 100])  # the index is small
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(next(free)))
     with pytest.raises(UserError, match=r"objects\.h5 needs 0\.0 GB, but 0\.0 GB are free"):
         write_ragged_objects(objects, tmp_path / "objects.h5", say=said.append)
     assert [path.name for path in tmp_path.iterdir()] == ["objects"]

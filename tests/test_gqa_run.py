@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import TINY, Program, json_lines
+from conftest import TINY, Program, command, json_lines
 
 from dact.datamodules import GQADataModule
 from dact.errors import UserError
@@ -61,6 +61,22 @@ def test_a_submission_has_every_question_once(gqa, gqa_root, tmp_path):
     assert all(set(entry) == {"questionId", "prediction"} for entry in submission)
     assert [entry["questionId"] for entry in submission] == list(wanted)
     assert [entry["prediction"] for entry in submission] == [line["prediction"] for line in lines]
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_submission_of_one(gqa, gqa_root, tmp_path):
+    _, fitted, typed = gqa
+    arguments = [f"ckpt_path={fitted.last}", "data.split=submission", "data.eval_batch_size=7"]
+    one = Program(tmp_path, *typed)("mode=predict", *arguments)
+    data = [text for text in typed if text.startswith("data")]
+    folder = tmp_path / "two"
+    two = (*data, "mode=predict", *arguments, "trainer=ddp_cpu", f"hydra.run.dir={folder}")
+    done = command(*two, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "submission.json").read_bytes() == (
+        one.folder / "submission.json"
+    ).read_bytes()
+    assert sorted(path.suffix for path in folder.iterdir() if path.is_file()) == [".json", ".jsonl"]
 
 
 def test_validation_gives_the_official_metrics(gqa, gqa_root, tmp_path):

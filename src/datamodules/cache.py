@@ -29,6 +29,20 @@ def remove_unfinished(folder: Path) -> None:
             leftover.unlink()
 
 
+def check_room(path: Path, size: int) -> int:
+    """Bytes that are free for a file of `size` bytes at `path`.
+
+    To be asked before HDF5 writes much: on a full disk it ends the whole process.
+
+    Raises:
+        UserError: there are fewer than `size`.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise UserError(f"{path} needs {size / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free")
+    return free
+
+
 def choose_cache_dir(root: Path, cache_dir: Path | None) -> Path:
     """The folder for preprocessed data, created if it was not there.
 

@@ -1,7 +1,6 @@
 """GQA's objects in one file without padding, in float16: a fraction of the size of the shards."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import track
 
 from dact.errors import UserError
 
-from .cache import UNFINISHED
+from .cache import UNFINISHED, check_room
 from .features import check_rows
 from .gqa_features import GQAObjects
 from .gqa_index import Names, images_in_order, write_image_index
@@ -127,11 +126,9 @@ def write_ragged_objects(
 def _check_disk(store: GQAObjects, target: Path, say: Callable[[str], object]) -> None:
     objects = int(store.index.places.counts.sum(dtype=np.int64))
     needed = objects * (2 * store.feature_dim + 4 * 4) + store.index.path.stat().st_size
-    free = shutil.disk_usage(target.parent).free
-    sizes = f"{target} needs {needed / 1e9:.1f} GB"
-    if needed > free:
-        raise UserError(f"{sizes}, but {free / 1e9:.1f} GB are free")
-    say(f"{sizes} for {objects:,} objects of {len(store):,} images; {free / 1e9:.1f} GB are free")
+    free = check_room(target, needed)
+    what = f"{objects:,} objects of {len(store):,} images"
+    say(f"{target} needs {needed / 1e9:.1f} GB for {what}; {free / 1e9:.1f} GB are free")
 
 
 def _write(store: GQAObjects, file: h5py.File, progress: bool) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -10,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .cache import unfinished
+from .cache import check_room, unfinished
 
 #: Elements copied at a time when the columns are put together.
 _BLOCK = 1 << 22
@@ -52,7 +53,8 @@ class ArrayWriter:
                 os.replace(whole, self.path)
         finally:
             for spool in self._spools.values():
-                spool.close()
+                with suppress(OSError):  # a full disk, told already
+                    spool.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def append(self, name: str, values: Sequence[int] | NDArray) -> None:
@@ -94,6 +96,7 @@ class ArrayWriter:
         self.append_ragged(name, [np.frombuffer(text.encode(), np.uint8) for text in texts])
 
     def _put_together(self, path: Path) -> None:
+        check_room(self.path, sum(spool.tell() for spool in self._spools.values()))
         with h5py.File(path, "w", **ALIGNED) as file:
             file.attrs.update(self.attributes)
             for name, spool in self._spools.items():

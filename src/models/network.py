@@ -13,10 +13,6 @@ from dact.models.layers import Gate
 from dact.models.loop import LoopTrace, run_steps
 from dact.models.mac_cell import MACCell
 from dact.models.mac_units import Images, MACInputs, MACState, Questions
-from dact.models.rows import split_rows
-
-#: Numbers in a B×K×D tensor of a block on a CPU: few enough that a few such tensors fit its cache.
-CACHED = 2**20
 
 
 class Trace(NamedTuple):
@@ -76,7 +72,6 @@ class MACNetwork(nn.Module):
         self.policy = policy
         self.feature_scale = feature_scale
         self.halting_exit = halting_exit
-        self._compiled = False
 
     @property
     def gate(self) -> Gate | None:
@@ -92,7 +87,6 @@ class MACNetwork(nn.Module):
         Args:
             **options: of `torch.compile`.
         """
-        self._compiled = True
         for part in (self.stem, self.cell, self.head):
             part.compile(**options)
 
@@ -121,28 +115,11 @@ class MACNetwork(nn.Module):
 
     def forward(self, batch: VQABatch, *, trace: bool = False) -> VQAOutput:
         """Answer a batch; `trace` records attention and the running answer of every step."""
-        questions, images = self.encode(batch)
-        size = None if trace else self._block(images.cells)
-        results = [
-            run_steps(
-                self,
-                self.policy,
-                self.cell.prepare(block, images),
-                trace=trace,
-                early_exit=self.halting_exit,
-            )
-            for block in split_rows(questions, size or len(batch.tokens))
-        ]
-        columns = zip(*(halted for halted, _ in results), strict=True)
-        record = results[0][1]
-        return VQAOutput(
-            *map(torch.cat, columns), trace=None if record is None else _network_trace(record)
+        inputs = self.cell.prepare(*self.encode(batch))
+        halted, record = run_steps(
+            self, self.policy, inputs, trace=trace, early_exit=self.halting_exit
         )
-
-    def _block(self, cells: Tensor) -> int | None:
-        """How many questions about (I, K, D) images run together; None: all."""
-        whole = self.halting_exit == "never" or self._compiled or cells.device.type != "cpu"
-        return None if whole else max(1, CACHED // cells.shape[1:].numel())
+        return VQAOutput(*halted, trace=None if record is None else _network_trace(record))
 
 
 def _network_trace(record: LoopTrace) -> Trace:

@@ -1,6 +1,6 @@
 """Some examples of a batch, picked out of everything that belongs to it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,33 +17,12 @@ def take_rows(tree: Any, rows: Tensor) -> Any:
     >>> take_rows({"x": torch.tensor([3, 5, 7]), "name": "a"}, torch.tensor([2, 0]))
     {'x': tensor([7, 3]), 'name': 'a'}
     """
-    return _map_tensors(tree, lambda tensor: tensor.index_select(0, rows))
-
-
-def split_rows(tree: Any, size: int) -> list[Any]:
-    """Blocks of at most `size` consecutive examples of such a tree, as views.
-
-    Args:
-        tree: as of `take_rows`, with a tensor at least.
-        size: at least 1.
-
-    >>> split_rows({"x": torch.tensor([3, 5, 7]), "name": "a"}, 2)
-    [{'x': tensor([3, 5]), 'name': 'a'}, {'x': tensor([7]), 'name': 'a'}]
-    """
-    # One split a tensor and not a slice a block: its gradient is one concatenation.
-    parts: dict[int, tuple[Tensor, ...]] = {}
-    _map_tensors(tree, lambda tensor: parts.setdefault(id(tensor), tensor.split(size)))
-    count = len(next(iter(parts.values())))
-    return [_map_tensors(tree, lambda tensor, i=i: parts[id(tensor)][i]) for i in range(count)]
-
-
-def _map_tensors(tree: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(tree, Tensor):
-        return change(tree)
+        return tree.index_select(0, rows)
     if isinstance(tree, Mapping):
-        return {name: _map_tensors(part, change) for name, part in tree.items()}
+        return {name: take_rows(part, rows) for name, part in tree.items()}
     if isinstance(tree, tuple | list):
-        parts = [_map_tensors(part, change) for part in tree]
+        parts = [take_rows(part, rows) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return tree
 

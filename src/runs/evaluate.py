@@ -19,7 +19,7 @@ from .parts import (
     make_network,
     make_trainer,
     say,
-    seed_and_threads,
+    set_up_process,
     show,
     sizes,
 )
@@ -44,7 +44,7 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     path, saved = checkpoints.load_first_whole(files)
     description = checkpoints.describe(saved)
     config = configs.for_evaluation(config, description.config, typed)
-    seed_and_threads(config)
+    set_up_process(config)
     if config.ckpt_path == "last":
         say(f"the newest checkpoint is {path}")
     data = _open_data(config, description, path)

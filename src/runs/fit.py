@@ -26,7 +26,7 @@ from .parts import (
     make_network,
     make_trainer,
     say,
-    seed_and_threads,
+    set_up_process,
     show,
 )
 
@@ -62,7 +62,7 @@ def fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
 
 
 def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
-    seed_and_threads(config)
+    set_up_process(config)
     data = build_datamodule(**configs.data_options(config.data, config.seed))
     data.prepare_data("fit")
     data.setup("fit")
@@ -199,7 +199,7 @@ def _train_mac(config: Config, folder: Path, typed: Sequence[str], place: Path) 
     mac_run = folder / "warm_start"
     mac_run.mkdir(exist_ok=True)
     _fit(configs.compose(arguments), mac_run, arguments)
-    seed_and_threads(config)  # as if it had been there
+    set_up_process(config)  # as if it had been there
     found = warm_start.find(place)
     trial = run_folder.checkpoints_in(mac_run)  # of a limited run, which is not kept for others
     if found is None and not trial:

@@ -13,6 +13,7 @@ from rich.console import Console
 from dact import checkpoint as checkpoints
 from dact import config as configs
 from dact import warm_start
+from dact.allocator import keep_freed_memory
 from dact.callbacks import progress_bar
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
@@ -24,8 +25,9 @@ from dact.schema import Config
 from dact.word_vectors import read_word_vectors
 
 
-def seed_and_threads(config: Config) -> None:
+def set_up_process(config: Config) -> None:
     """What must be set before anything is made."""
+    keep_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
     if config.threads:
         torch.set_num_threads(config.threads)

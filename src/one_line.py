@@ -1,0 +1,96 @@
+"""One line at the end of a program that its user, or a full disk, has made fail; no traceback."""
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from dact import command_line
+from dact.errors import UserError
+
+#: In the environment when it was us who set HYDRA_FULL_ERROR.
+_SET_BY_US = "DACT_ONE_LINE_ERRORS"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def one_line_errors(main: Callable[[], Any], conf: Path | None = None) -> int:
+    """Run a program; a mistake of the user ends it with one line instead of a traceback.
+
+    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown after all.
+
+    Args:
+        main: the program, with or without Hydra.
+        conf: folder of the config groups, to name the nearest choice.
+    """
+    if _traceback_wanted():
+        main()
+        return 0
+    # Makes Hydra raise instead of printing tracebacks of its own; the processes that Lightning
+    # starts inherit both.
+    os.environ["HYDRA_FULL_ERROR"] = os.environ[_SET_BY_US] = "1"
+    try:
+        main()
+    except Exception as error:
+        line = _line(error) or _line_of_hydra(error, conf)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorator under `hydra.main`: a user's mistake ends the program before Hydra reports it."""
+
+    @functools.wraps(task)
+    def wrapped(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except Exception as error:
+            line = _line(error)
+            if line is None or _traceback_wanted():
+                raise
+            raise SystemExit(f"error: {line}") from error
+
+    return wrapped
+
+
+def _traceback_wanted() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR") == "1" and _SET_BY_US not in os.environ
+
+
+def _line(error: BaseException) -> str | None:
+    """What to say of a mistake of the user or a full disk; None of anything else."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{os.strerror(error.errno)}: make room and run the same command again"
+    return None
+
+
+def _line_of_hydra(error: Exception, conf: Path | None) -> str | None:
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    if mistake := _user_error_behind(error):
+        return str(mistake)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if cause is not error:
+        lines.append(str(cause).splitlines()[0])
+    meant = command_line.what_was_meant(str(error), sys.argv[1:], conf)
+    return "\n".join([*lines, meant]).rstrip()
+
+
+def _user_error_behind(error: BaseException | None) -> UserError | None:
+    """One of ours that was raised in a resolver, which OmegaConf wraps in errors of its own."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
