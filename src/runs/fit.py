@@ -14,6 +14,7 @@ from dact import checks, command_line, run_folder, warm_start, word_vectors
 from dact import config as configs
 from dact.callbacks import EpochSummary, SelfDescribing, checkpoint_callbacks
 from dact.datamodules import VQADataModule, build_datamodule
+from dact.datamodules.prior import answer_prior
 from dact.errors import UserError
 from dact.models import MACNetwork
 from dact.schema import Config
@@ -86,7 +87,8 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
             place = mac_folder(config, data, start.word_vectors)
             warm_start.offer(place, {"state_dict": weights, checkpoints.ENTRY: entry})
         baseline = checkpoints.started_from(description)
-        show(module.results, f"{folder.name}: validation", baseline=baseline)
+        prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
+        show(module.results, f"{folder.name}: validation", baseline=baseline, prior=prior)
     return module.results["all"].accuracy
 
 

@@ -127,9 +127,10 @@ def show(
     *,
     baseline: Mapping[str, GroupMeans] | None = None,
     lengths: bool = False,
+    prior: float | None = None,
 ) -> None:
     """Print the table of results; arguments as of `results_table`."""
-    table = results_table(results, title=title, baseline=baseline, lengths=lengths)
+    table = results_table(results, title=title, baseline=baseline, lengths=lengths, prior=prior)
     Console().print(table)
 
 

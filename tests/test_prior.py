@@ -1,0 +1,45 @@
+"""What the results are compared with: answering without looking."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dact.datamodules.prior import answer_prior
+from dact.metrics import GroupMeans
+from dact.report import results_table
+
+
+class Packed:
+    """As much of `PackedQuestions` as is asked for."""
+
+    type_names = ("verify", "query", "choose")
+
+    def __init__(self, pairs):
+        self.question_types = np.array([kind for kind, _ in pairs], np.uint8)
+        self.answers = np.array([answer for _, answer in pairs], np.int32)
+
+
+def pairs(smallest):
+    return st.lists(st.tuples(st.integers(0, 2), st.integers(smallest, 4)), min_size=1)
+
+
+@given(train=pairs(-1), split=pairs(-1))
+def test_the_commonest_answer_of_a_type_is_given_to_all_its_questions(train, split):
+    right = 0
+    for kind, answer in split:
+        counts = Counter(found for its_kind, found in train if its_kind == kind and found >= 0)
+        # The smallest id among equals.
+        best = min(counts, key=lambda found: (-counts[found], found), default=None)
+        right += answer == best
+    assert answer_prior(Packed(train), Packed(split)) == pytest.approx(right / len(split))
+
+
+def test_the_table_of_a_fit_says_it():
+    results = {"all": GroupMeans(0.5, 3.0, 10)}
+    assert (
+        "each kind of question: 24.3 %" in results_table(results, title="t", prior=0.2431).caption
+    )
+    assert results_table(results, title="t").caption is None
