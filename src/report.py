@@ -13,7 +13,6 @@ def results_table(
     title: str,
     baseline: Mapping[str, GroupMeans] | None = None,
     lengths: bool = False,
-    prior: float | None = None,
 ) -> Table:
     """Accuracy and mean steps by question type, beside those of the network it started from.
 
@@ -22,11 +21,8 @@ def results_table(
         title: of the table.
         baseline: results of the plain MAC, by the same groups.
         lengths: also by program length.
-        prior: accuracy without looking, in 0..1, to be said below.
     """
-    caption = f"the commonest answer to each kind of question: {100 * (prior or 0):.1f} %"
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = None if prior is None else caption
+    table = Table(title=title, title_justify="left")
     table.add_column("questions")
     for column in ("number", "accuracy", "steps"):
         table.add_column(column, justify="right")

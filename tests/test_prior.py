@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dact.datamodules.prior import answer_prior
-from dact.metrics import GroupMeans
-from dact.report import results_table
 
 
 class Packed:
@@ -35,11 +33,3 @@ def test_the_commonest_answer_of_a_type_is_given_to_all_its_questions(train, spl
         best = min(counts, key=lambda found: (-counts[found], found), default=None)
         right += answer == best
     assert answer_prior(Packed(train), Packed(split)) == pytest.approx(right / len(split))
-
-
-def test_the_table_of_a_fit_says_it():
-    results = {"all": GroupMeans(0.5, 3.0, 10)}
-    assert (
-        "each kind of question: 24.3 %" in results_table(results, title="t", prior=0.2431).caption
-    )
-    assert results_table(results, title="t").caption is None

@@ -28,6 +28,13 @@ def test_two_runs_in_one_folder_are_refused(program, tmp_path):
         program("model=mac", folder=folder)
 
 
+def test_a_fit_ends_with_its_results_and_what_they_compare_with(program, capsys):
+    finished = program("model=mac")
+    said = capsys.readouterr().out
+    assert f"{100 * finished.value:.1f} %" in said
+    assert re.search(r"the commonest answer to each kind of question: \d+\.\d %\n$", said)
+
+
 @pytest.mark.parametrize(
     ("limit", "epochs"),
     [("trainer.limit_val_batches=0", 1), ("trainer.check_val_every_n_epoch=2", 1)],

@@ -88,7 +88,8 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
             warm_start.offer(place, {"state_dict": weights, checkpoints.ENTRY: entry})
         baseline = checkpoints.started_from(description)
         prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
-        show(module.results, f"{folder.name}: validation", baseline=baseline, prior=prior)
+        show(module.results, f"{folder.name}: validation", baseline=baseline)
+        say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
     return module.results["all"].accuracy
 
 

@@ -127,10 +127,9 @@ def show(
     *,
     baseline: Mapping[str, GroupMeans] | None = None,
     lengths: bool = False,
-    prior: float | None = None,
 ) -> None:
     """Print the table of results; arguments as of `results_table`."""
-    table = results_table(results, title=title, baseline=baseline, lengths=lengths, prior=prior)
+    table = results_table(results, title=title, baseline=baseline, lengths=lengths)
     Console().print(table)
 
 
