@@ -5,8 +5,8 @@
 Predictions are a JSON array of {"questionId", "prediction"}, or the .jsonl of `mode=predict`;
 attentions one of {"questionId", "attention"}. R holds questions/{split}_questions.json or a folder
 of that name with shards, and, for the metrics that need them, questions/{val,testdev}_choices.json
-and sceneGraphs/{train,val}_sceneGraphs.json. What cannot be computed is left out of M.json, and a
-line says why.
+and sceneGraphs/{train,val}_sceneGraphs.json. A metric whose file is missing is left out of M.json,
+and a line says why; a file that lacks a balanced question or its image is an error.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from dact.gqa_metrics import (
     load_questions,
     read_attentions,
     read_predictions,
+    read_steps,
     scores_table,
     write_evaluation,
 )
@@ -45,7 +46,9 @@ def main() -> None:
     predictions = read_predictions(arguments.predictions, progress=True)
     questions = load_questions(arguments.root, arguments.split, progress=True)
     attentions = arguments.attentions and read_attentions(arguments.attentions, progress=True)
-    evaluation = evaluate(questions, predictions, attentions, progress=True)
+    evaluation = evaluate(
+        questions, predictions, attentions, read_steps(arguments.predictions), progress=True
+    )
     write_evaluation(evaluation, arguments.output)
     console = Console()
     console.print(groups_table(evaluation))

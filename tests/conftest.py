@@ -14,11 +14,16 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig, OmegaConf
 
 import run
 from dact import checkpoint, command_line, config, run_folder
 from dact.datamodules import clevr_mini, gqa_mini
+
+# A busy machine is no mistake of the code.
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any")
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"

@@ -96,7 +96,7 @@ def test_what_is_left_out_is_neither_written_nor_zero(evaluator, capsys):
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2
     assert "validity and plausibility are left out" in notes[0]
-    assert notes[1] == "note: grounding is left out: no attentions were given"
+    assert notes[1] == "note: grounding is left out: no attentions were given (attentions=PATH)"
 
 
 @pytest.mark.parametrize("name", ["val_all_questions", "val_all_questions.json"])
@@ -118,16 +118,22 @@ def test_a_question_in_two_shards_is_refused(evaluator):
     assert "b.json: 01 comes twice in val_all" in evaluator.refusal()
 
 
-def test_lines_of_our_own_equal_a_submission(evaluator):
+@pytest.mark.parametrize("name", ["predictions.jsonl", "mine.json"])
+def test_lines_of_our_own_equal_a_submission_and_have_steps(evaluator, name):
     metrics = evaluator()
-    evaluator.predictions = evaluator.folder / "predictions.jsonl"
+    evaluator.predictions = evaluator.folder / name
     lines = [
         {"question_id": name, "image": "7", "prediction": answer, "steps": 3}
         for name, answer in PREDICTIONS.items()
     ]
     text = "\n".join(json.dumps(line) for line in lines)
     evaluator.predictions.write_text(text + "\n\n")
-    assert evaluator() == metrics
+    with_steps = evaluator()
+    assert with_steps.pop("steps_per_structural") == {"query": [3.0, 2], "verify": [3.0, 1]}
+    for grouping in ("semantic", "words", "steps"):
+        groups = with_steps.pop(f"steps_per_{grouping}")
+        assert {mean for mean, _ in groups.values()} == {3.0}
+    assert with_steps == metrics
 
 
 def test_an_older_result_is_replaced(evaluator):
@@ -176,7 +182,7 @@ def test_a_question_that_is_predicted_twice(evaluator):
     ("text", "message"),
     [
         ("[]", "is no JSON object"),
-        ('{"01": {"answer": "red"', "broken JSON after entry -1"),
+        ('{"01": {"answer": "red"', "broken JSON in its first entry"),
         ('{"01": "red"}', "01 is not an object"),
     ],
 )

@@ -410,6 +410,16 @@ def test_the_disk_is_asked_first(objects, tmp_path, monkeypatch):
     assert said == []
 
 
+def test_one_file_of_other_shards_is_refused(objects, ragged):
+    info = objects / "gqa_objects_info.json"
+    store = RaggedObjects(ragged, ["n1"])
+    store.check_source(info)
+    store.check_source(objects / "gone.json")
+    info.write_text(info.read_text() + " ")
+    with pytest.raises(UserError, match=r"objects\.h5 was made before .*info\.json changed"):
+        store.check_source(info)
+
+
 def test_one_file_that_cannot_be_used_is_named(objects, ragged, tmp_path):
     with pytest.raises(UserError, match=r"objects\.h5 has no image x, row 1 of those asked about"):
         RaggedObjects(ragged, ["n1", "x"])

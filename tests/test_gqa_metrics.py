@@ -184,8 +184,8 @@ def test_without_entailed_predictions_consistency_is_left_out(tmp_path):
     result = scored(tmp_path, ENTAILING, predictions)
     assert "consistency" not in result.scores
     assert (
-        "consistency is left out: 1 entailed questions have no prediction, such as 6"
-        in result.notes
+        "consistency is left out: 1 entailed questions have no prediction, such as 6; "
+        "predict the *_all split" in result.notes
     )
 
 
@@ -374,7 +374,7 @@ def test_questions_without_annotations_have_no_grounding(tmp_path):
 def test_what_cannot_be_computed_is_left_out_and_said_so(tmp_path):
     result = scored(tmp_path, {"1": question()}, {"1": "red"})
     assert not {"validity", "plausibility", "grounding"} & set(result.to_dict())
-    assert "grounding is left out: no attentions were given" in result.notes
+    assert "grounding is left out: no attentions were given (attentions=PATH)" in result.notes
     choices = tmp_path / "questions" / "val_choices.json"
     assert f"validity and plausibility are left out: there is no {choices}" in result.notes
     result = scored(tmp_path, {"1": question()}, {"1": "red"}, [("1", spot(0, 0))])

@@ -63,6 +63,18 @@ def test_a_submission_has_every_question_once(gqa, gqa_root, tmp_path):
     assert [entry["prediction"] for entry in submission] == [line["prediction"] for line in lines]
 
 
+@pytest.mark.parametrize("name", ["predictions", "attentions"])
+def test_two_files_of_one_name_are_refused_before_the_work(gqa, tmp_path, name):
+    _, fitted, typed = gqa
+    path = tmp_path / "submission.json"
+    words = [f"ckpt_path={fitted.last}", "data.split=submission", f"{name}={path}"]
+    if name == "attentions":
+        words.append(f"predictions={tmp_path / 'predictions.jsonl'}")
+    with pytest.raises(UserError, match=r"submission\.json would be written twice"):
+        Program(tmp_path, *typed)("mode=predict", *words)
+    assert not path.exists()
+
+
 @pytest.mark.slow
 def test_two_processes_write_the_submission_of_one(gqa, gqa_root, tmp_path):
     _, fitted, typed = gqa

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dact.datamodules import PackedQuestions, Vocabulary
+from dact.datamodules.gqa_files import question_files
 from dact.datamodules.gqa_questions import read_gqa_questions
 from dact.datamodules.packed_file import map_arrays
 from dact.datamodules.question_shards import pack_shards
@@ -105,3 +106,31 @@ def test_a_broken_shard_leaves_nothing(shards, tmp_path):
     with pytest.raises(UserError, match=r"shard_1\.json: broken JSON"):
         pack(files, tmp_path / "p.h5")
     assert not list(tmp_path.glob("p*"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"7": None}, "7 is not an object"),
+        ({"7": 5}, "7 is not an object"),
+        (
+            {"": {"question": "A dog?", "imageId": "i"}},
+            "the id of the question 'A dog\\?' is empty",
+        ),
+    ],
+)
+def test_an_odd_entry_is_named(tmp_path, entry, message):
+    (tmp_path / "odd.json").write_text(json.dumps(entry))
+    with pytest.raises(UserError, match=message):
+        pack([tmp_path / "odd.json"], tmp_path / "p.h5")
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    folder = tmp_path / "questions" / "val_all_questions"
+    folder.mkdir(parents=True)
+    for number in (0, 1, 3, 10):
+        (folder / f"val_all_questions_{number}.json").write_text("{}")
+    with pytest.raises(UserError, match=r"val_all_questions_2\.json is missing"):
+        question_files(tmp_path, "val_all")
+    (folder / "val_all_questions_other.json").write_text("{}")  # then they are not numbered
+    assert len(question_files(tmp_path, "val_all")) == 5

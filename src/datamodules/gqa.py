@@ -106,7 +106,9 @@ class GQADataModule(VQADataModule):
     def open_features(self, split: str) -> GQAObjects | GQASpatial | RaggedObjects:
         """Objects or grids of the images of `split`, from the converted file if it is there."""
         if self._ragged.is_file():
-            return RaggedObjects(self._ragged, self._questions.open(split).images)
+            store = RaggedObjects(self._ragged, self._questions.open(split).images)
+            store.check_source(self._info)
+            return store
         kind = GQAObjects if self.features == "objects" else GQASpatial
         return kind(self._info.parent, self._index(split))
 

@@ -1,5 +1,6 @@
 """Where the annotations of GQA are, in one file or in shards."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,25 @@ from dact.errors import UserError
 
 from .json_stream import stream_pairs
 
+_NUMBERED = re.compile(r"_[0-9]+$")
+
 
 def shards(path: Path) -> list[Path]:
-    """The file X.json, or else the .json files of the folder X; empty if there is neither."""
+    """The file X.json, or else the .json files of the folder X; empty if there is neither.
+
+    Raises:
+        UserError: the files of the folder are numbered, as the official ones are from 0, and there
+            is a gap.
+    """
     if path.is_file():
         return [path]
     folder = path if path.is_dir() else path.with_suffix("")
-    return sorted(part for part in folder.glob("*.json") if not part.name.startswith("."))
+    found = sorted(part for part in folder.glob("*.json") if not part.name.startswith("."))
+    numbers = {int(part.stem.rpartition("_")[2]) for part in found if _NUMBERED.search(part.stem)}
+    if len(numbers) == len(found) and (gaps := set(range(max(numbers, default=0))) - numbers):
+        name = found[-1].stem.rpartition("_")[0]
+        raise UserError(f"{folder / f'{name}_{min(gaps)}.json'} is missing")
+    return found
 
 
 def question_files(root: Path, split: str) -> list[Path]:

@@ -27,7 +27,8 @@ def read_gqa_questions(path: Path, progress: bool = False) -> Iterator[Question]
     """
     for where, question_id, entry in pairs([path], progress):
         answered = isinstance(entry, dict) and entry.get("answer") is not None
-        program = read_program(entry, where) if "semantic" in entry else []
+        annotated = isinstance(entry, dict) and "semantic" in entry
+        program = read_program(entry, where) if annotated else []
         yield Question(
             question_id=question_id,
             text=field(entry, "question", str, where),

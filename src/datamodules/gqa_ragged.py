@@ -13,14 +13,14 @@ from rich.progress import track
 
 from dact.errors import UserError
 
-from .cache import UNFINISHED, check_room
+from .cache import UNFINISHED, check_room, content_fingerprint
 from .features import check_rows
 from .gqa_features import GQAObjects
 from .gqa_index import Names, images_in_order, write_image_index
 from .packed_file import ALIGNED, gather_ragged, map_arrays
 
 #: Raised whenever the meaning of an array changes.
-FORMAT = 1
+FORMAT = 2
 #: Images that are in memory at a time.
 _BLOCK = 64
 _ARRAYS = {"features", "boxes", "offsets", "widths", "heights", "names", "names_offsets"}
@@ -67,6 +67,17 @@ class RaggedObjects:
         """See `GQAObjects.boxes`."""
         return self._gather(self._arrays["boxes"].reshape(-1, 4), rows)[0]
 
+    def check_source(self, info: Path) -> None:
+        """Refuse a file that was made from other shards than those beside it, if there are any.
+
+        Raises:
+            UserError: `info`, their gqa_objects_info.json, is another one.
+        """
+        if info.is_file() and content_fingerprint([info]) != self._source:
+            raise UserError(
+                f"{self.path} was made before {info} changed: delete it, and convert again"
+            )
+
     def _gather(self, values: NDArray, rows: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
         check_rows(self, rows)
         return gather_ragged(values, self._arrays["offsets"], self._rows[rows], values.dtype)
@@ -79,6 +90,7 @@ class RaggedObjects:
         if attributes.get("format") != FORMAT or _ARRAYS - self._arrays.keys():
             raise UserError(f"{self.path} is no file of objects of this version: write it again")
         self.feature_dim = int(attributes["feature_dim"])
+        self._source = attributes["source"]
 
 
 def write_ragged_objects(
@@ -119,6 +131,7 @@ def write_ragged_objects(
         store = GQAObjects(folder, index)
         _check_disk(store, target, say)
         with h5py.File(whole, "w", **ALIGNED) as file:
+            file.attrs["source"] = content_fingerprint([info])
             _write(store, file, progress)
         os.replace(whole, target)
 

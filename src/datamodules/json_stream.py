@@ -54,14 +54,22 @@ def check_begins(path: Path, bracket: str) -> None:
     Raises:
         UserError: the file cannot be read, or its first character is another one.
     """
-    try:
-        with path.open("rb") as file:
-            first = file.read(_BEGINNING).lstrip()[:1]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    if first != bracket.encode():
+    if first_character(path) != bracket:
         kind = {"{": "object", "[": "array"}[bracket]
         raise UserError(f"{path} is no JSON {kind}: it does not begin with '{bracket}'")
+
+
+def first_character(path: Path) -> str:
+    """What the text of a file begins with, white space aside; empty if it is nothing else.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_BEGINNING).lstrip()[:1].decode("latin-1")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
 
 
 def _stream(path: Path, progress: bool, parse: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
@@ -76,8 +84,10 @@ def _stream(path: Path, progress: bool, parse: Callable[[Any], Iterable[Any]]) -
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except ijson.JSONError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: broken JSON after entry {position}: {reason}") from error
+        text = error.args[0] if error.args else ""
+        text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        place = f"after entry {position}" if position >= 0 else "in its first entry"
+        raise UserError(f"{path}: broken JSON {place}: {text.splitlines()[0]}") from error
 
 
 def field(entry: Any, name: str, kind: type, where: str) -> Any:

@@ -128,6 +128,8 @@ def _append_block(
         question_id = block[tokens.index([])].question_id
         raise UserError(f"{where}: question {question_id} has no words")
     ids, texts, answers, images, rows, types, families, lengths = zip(*block, strict=True)
+    if not all(ids):
+        raise UserError(f"{where}: the id of the question {texts[ids.index('')]!r} is empty")
     writer.append_ragged("tokens", tokens)
     writer.append_texts("ids", ids)
     writer.append_texts("texts", texts)

@@ -6,13 +6,12 @@ there.
 """
 
 from .evaluation import Evaluation, evaluate
-from .groups import GROUPINGS, GroupMean, mean_by_group
-from .predictions import read_attentions, read_predictions
+from .groups import GroupMean, mean_by_group
+from .predictions import read_attentions, read_predictions, read_steps
 from .questions import GQAQuestion, GQAQuestions, load_questions
 from .report import groups_table, scores_table, write_evaluation
 
 __all__ = [
-    "GROUPINGS",
     "Evaluation",
     "GQAQuestion",
     "GQAQuestions",
@@ -23,6 +22,7 @@ __all__ = [
     "mean_by_group",
     "read_attentions",
     "read_predictions",
+    "read_steps",
     "scores_table",
     "write_evaluation",
 ]

@@ -28,14 +28,17 @@ class Evaluation(NamedTuple):
     """By metric, in the order of `METRICS`; one that cannot be computed is not there."""
     groups: dict[str, dict[str, GroupMean]]
     """Accuracy in 0..100 by the groups of `mean_by_group`."""
+    steps: dict[str, dict[str, GroupMean]]
+    """Mean steps by the same groups; empty if nothing is known of steps."""
     notes: list[str]
     """One line on each metric that is left out, and on whatever else was not as usual."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Scores, and by grouping and group [accuracy, number of questions]; JSON can hold it."""
+        """Scores, and by grouping and group [mean, number of questions]; JSON can hold it."""
+        steps = {f"steps_{name}": members for name, members in self.steps.items()}
         groups = {
             name: {group: list(entry) for group, entry in members.items()}
-            for name, members in self.groups.items()
+            for name, members in (self.groups | steps).items()
         }
         return {**self.scores, **groups}
 
@@ -44,6 +47,7 @@ def evaluate(
     questions: GQAQuestions,
     predictions: Mapping[str, str],
     attentions: Iterable[tuple[str, Any]] | None = None,
+    steps: Mapping[str, float] | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Score the balanced questions of a split.
@@ -59,6 +63,7 @@ def evaluate(
         questions: from `load_questions`.
         predictions: answers by question id; others than those of the split are ignored.
         attentions: (question id, attention) in any order, as `grounding` takes them.
+        steps: taken by each question, if known.
         progress: show bars while long files are read.
 
     Raises:
@@ -80,7 +85,8 @@ def evaluate(
     scores = {name: _over_none(name, found[name], notes) for name in METRICS if name in found}
     scores = {name: score for name, score in scores.items() if score is not None}
     groups = mean_by_group(balanced, {name: 100.0 * value for name, value in right.items()})
-    return Evaluation(scores, groups, notes)
+    of_steps = mean_by_group(balanced, steps) if steps else {}
+    return Evaluation(scores, groups, of_steps, notes)
 
 
 def _unknown(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[str]:
@@ -113,7 +119,7 @@ def _consistency(
     if missing := needed - predictions.keys():
         notes.append(
             f"consistency is left out: {len(missing):,} entailed questions have no prediction, "
-            f"such as {min(missing)}"
+            f"such as {min(missing)}; predict the *_all split"
         )
         return {}
     answers = questions.answers
@@ -156,7 +162,8 @@ def _grounding(
     path = scenes_path(questions.root, questions.split)
     files = shards(path)
     if attentions is None or not files:
-        reason = "no attentions were given" if attentions is None else f"there is no {path}"
+        given = attentions is not None
+        reason = f"there is no {path}" if given else "no attentions were given (attentions=PATH)"
         notes.append(f"grounding is left out: {reason}")
         return {}
     boxes = load_boxes(questions.balanced, pairs(files, progress))

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from dact.errors import UserError
@@ -43,16 +44,19 @@ def scores_table(evaluation: Evaluation, title: str) -> Table:
 
 
 def groups_table(evaluation: Evaluation) -> Table:
-    """Accuracy by the type and the length of question and program."""
+    """Accuracy, and steps if known, by the type and the length of question and program."""
     table = Table(title="accuracy by kind of question", title_justify="left")
     for column in ("kind", "group"):
         table.add_column(column)
-    for column in ("questions", "accuracy"):
+    for column in ("questions", "accuracy", "steps")[: 3 if evaluation.steps else 2]:
         table.add_column(column, justify="right")
     for name, groups in evaluation.groups.items():
         kind = name.removeprefix("per_")
         for group, (accuracy, number) in groups.items():
-            table.add_row(kind, group, f"{number:,}", f"{accuracy:.2f} %")
+            row = [kind, escape(group), f"{number:,}", f"{accuracy:.2f} %"]
+            if evaluation.steps:
+                row.append(f"{evaluation.steps[name][group].mean:.2f}")
+            table.add_row(*row)
             kind = ""
         table.add_section()
     return table

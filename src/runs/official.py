@@ -1,25 +1,22 @@
 """GQA's own files and metrics, beside ours."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from dact import checks
 from dact.datamodules import GQADataModule, VQADataModule
+from dact.errors import UserError
 from dact.gqa_metrics import (
-    GROUPINGS,
     evaluate,
     groups_table,
     load_questions,
-    mean_by_group,
     read_attentions,
     read_predictions,
+    read_steps,
     scores_table,
     write_evaluation,
 )
-from dact.gqa_metrics.questions import GQAQuestions
 from dact.ordered_lines import OrderedLines
 from dact.predictions import AttentionWriter, PredictionWriter, SubmissionWriter
 from dact.schema import Config
@@ -48,6 +45,9 @@ def writers(config: Config, folder: Path, data: VQADataModule, split: str) -> li
             found.append(SubmissionWriter(path.with_name("submission.json"), records, answers))
         if attentions := attentions_path(config, folder, data, split):
             found.append(AttentionWriter(attentions, records, data.attention_layout(split)))
+    names = [writer.path.resolve() for writer in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"{twice} would be written twice: change predictions= or attentions=")
     return found
 
 
@@ -75,33 +75,14 @@ def report(config: Config, folder: Path, data: GQADataModule, split: str) -> Non
         questions,
         read_predictions(path, progress=True),
         attentions and read_attentions(attentions, progress=True),
+        read_steps(path),
         progress=True,
     )
     write_evaluation(evaluation, folder / "official.json")
     console = Console()
     console.print(groups_table(evaluation))
-    console.print(_steps_table(questions, path))
     title = f"official, {split}: {len(questions.balanced):,} balanced questions"
     console.print(scores_table(evaluation, title))
     for note in evaluation.notes:
         say(f"note: {note}")
     say(f"the official metrics are in {folder / 'official.json'}")
-
-
-def _steps_table(questions: GQAQuestions, predictions: Path) -> Table:
-    """Mean steps by the groups of the official accuracies."""
-    with predictions.open(encoding="utf-8") as file:
-        lines = (json.loads(line) for line in file)
-        steps = {line["question_id"]: line["steps"] for line in lines}
-    table = Table(title="steps by kind of question", title_justify="left")
-    for column in ("kind", "group"):
-        table.add_column(column)
-    table.add_column("steps", justify="right")
-    groups = mean_by_group(questions.balanced, steps)
-    for name in GROUPINGS:
-        kind = name.removeprefix("per_")
-        for group, (mean, _) in groups[name].items():
-            table.add_row(kind, group, f"{mean:.2f}")
-            kind = ""
-        table.add_section()
-    return table
