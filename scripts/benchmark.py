@@ -154,7 +154,8 @@ def report(arguments: argparse.Namespace, cases: list[Case]) -> None:
         if not arguments.no_memory:
             for side in SIDES:
                 results[case.name][f"{side}_mib"] = peak_memory(case, side, arguments)
-    show(results, peak, size)
+    if results:
+        show(results, peak, size)
     curve = [] if arguments.no_curve else steps_curve(size, how, arguments.repeats)
     if curve:
         show_curve(curve)
