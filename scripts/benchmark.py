@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from benchmark_cases import CASES, SIZES, Case, How, Size, build
 from benchmark_profile import gflop, shares
-from benchmark_tables import SIDES, show, show_curve
+from benchmark_tables import SIDES, show, show_curve, show_profile
 from plain_mac import PlainMAC
 from rich.progress import track
 
@@ -67,7 +67,7 @@ def compare(case: Case, size: Size, how: How, repeats: int) -> dict[str, Any]:
     seconds(ours), seconds(theirs)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
     ours_s, plain_s = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return {
+    row: dict[str, Any] = {
         "ratio": plain_s / ours_s,
         "ratio_low": min(theirs / ours for ours, theirs in pairs),
         "ratio_high": max(theirs / ours for ours, theirs in pairs),
@@ -75,10 +75,11 @@ def compare(case: Case, size: Size, how: How, repeats: int) -> dict[str, Any]:
         "plain_s": plain_s,
         "ours_gflop": gflop(ours) / size.batch,
         "plain_gflop": gflop(theirs) / size.batch,
-        "ours_shares": shares(ours),
-        "plain_shares": shares(theirs),
         "mean_steps": mean_steps(network, batch),
     }
+    if how.device == "cpu":  # a profile of the processor says nothing of another device
+        row |= {"ours_shares": shares(ours), "plain_shares": shares(theirs)}
+    return row
 
 
 @torch.no_grad()
@@ -156,6 +157,8 @@ def report(arguments: argparse.Namespace, cases: list[Case]) -> None:
                 results[case.name][f"{side}_mib"] = peak_memory(case, side, arguments)
     if results:
         show(results, peak, size)
+        if how.device == "cpu":
+            show_profile(results, size)
     curve = [] if arguments.no_curve else steps_curve(size, how, arguments.repeats)
     if curve:
         show_curve(curve)

@@ -1,6 +1,5 @@
 """What a call computes, and where its time goes."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 KINDS = {
     "convolutions": ("convolution",),
     "products": ("addmm", "::mm", "bmm", "addmv"),
+    "ELU": ("::elu",),
 }
 
 
@@ -23,7 +23,6 @@ def gflop(run: Callable[[], None]) -> float:
 
 def shares(run: Callable[[], None]) -> dict[str, float]:
     """Shares in 0..1 of a call's processor time that each kind of work takes; sum to 1."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own lines
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         run()
     times: Counter[str] = Counter()

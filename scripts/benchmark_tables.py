@@ -33,21 +33,17 @@ def show(results: dict[str, dict[str, Any]], peak: float, size: Size) -> None:
         ("case", "ours GFLOP", "plain GFLOP", "ours MiB", "plain MiB")[: len(works[0])],
         works,
     )
-    print_table(
-        "where the time goes, ms per example",
-        ("case", "side", *KINDS, "rest"),
-        [split_time(name, row, side, size) for name, row in results.items() for side in SIDES],
-    )
 
 
-def split_time(name: str, row: dict[str, Any], side: str, size: Size) -> list[str]:
-    """A line of the table of where the time goes."""
-    milliseconds = 1e3 * row[f"{side}_s"] / size.batch
-    return [
-        name,
-        side,
-        *(f"{milliseconds * share:.3g}" for share in row[f"{side}_shares"].values()),
-    ]
+def show_profile(results: dict[str, dict[str, Any]], size: Size) -> None:
+    """Print where the time of the cases goes, of which there are profiles."""
+    lines = []
+    for name, row in results.items():
+        for side in SIDES:
+            milliseconds = 1e3 * row[f"{side}_s"] / size.batch
+            times = (milliseconds * share for share in row[f"{side}_shares"].values())
+            lines.append((name, side, *(f"{time:.3g}" for time in times)))
+    print_table("where the time goes, ms per example", ("case", "side", *KINDS, "rest"), lines)
 
 
 def show_curve(rows: list[dict[str, float]]) -> None:

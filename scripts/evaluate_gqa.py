@@ -22,7 +22,6 @@ from dact.gqa_metrics import (
     load_questions,
     read_attentions,
     read_predictions,
-    read_steps,
     scores_table,
     write_evaluation,
 )
@@ -43,12 +42,10 @@ def main() -> None:
             raise UserError(f"{path}: no such file")
     if arguments.output.is_dir():
         raise UserError(f"{arguments.output} cannot be written: it is a folder")
-    predictions = read_predictions(arguments.predictions, progress=True)
+    answers, steps = read_predictions(arguments.predictions, progress=True)
     questions = load_questions(arguments.root, arguments.split, progress=True)
     attentions = arguments.attentions and read_attentions(arguments.attentions, progress=True)
-    evaluation = evaluate(
-        questions, predictions, attentions, read_steps(arguments.predictions), progress=True
-    )
+    evaluation = evaluate(questions, answers, attentions, steps, progress=True)
     write_evaluation(evaluation, arguments.output)
     console = Console()
     console.print(groups_table(evaluation))

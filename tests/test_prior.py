@@ -20,11 +20,10 @@ class Packed:
         self.answers = np.array([answer for _, answer in pairs], np.int32)
 
 
-def pairs(smallest):
-    return st.lists(st.tuples(st.integers(0, 2), st.integers(smallest, 4)), min_size=1)
+PAIRS = st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 4)), min_size=1)
 
 
-@given(train=pairs(-1), split=pairs(-1))
+@given(train=PAIRS, split=PAIRS)
 def test_the_commonest_answer_of_a_type_is_given_to_all_its_questions(train, split):
     right = 0
     for kind, answer in split:

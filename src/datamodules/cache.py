@@ -39,7 +39,10 @@ def check_room(path: Path, size: int) -> int:
     """
     free = shutil.disk_usage(path.parent).free
     if size > free:
-        raise UserError(f"{path} needs {size / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free")
+        raise UserError(
+            f"{path} needs {size / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free: make room, or "
+            "choose a place on another disk"
+        )
     return free
 
 

@@ -26,7 +26,8 @@ def shards(path: Path) -> list[Path]:
     numbers = {int(part.stem.rpartition("_")[2]) for part in found if _NUMBERED.search(part.stem)}
     if len(numbers) == len(found) and (gaps := set(range(max(numbers, default=0))) - numbers):
         name = found[-1].stem.rpartition("_")[0]
-        raise UserError(f"{folder / f'{name}_{min(gaps)}.json'} is missing")
+        missing = folder / f"{name}_{min(gaps)}.json"
+        raise UserError(f"{missing} is missing, but there are later ones: put it there")
     return found
 
 

@@ -7,7 +7,7 @@ there.
 
 from .evaluation import Evaluation, evaluate
 from .groups import GroupMean, mean_by_group
-from .predictions import read_attentions, read_predictions, read_steps
+from .predictions import Predictions, read_attentions, read_predictions
 from .questions import GQAQuestion, GQAQuestions, load_questions
 from .report import groups_table, scores_table, write_evaluation
 
@@ -16,13 +16,13 @@ __all__ = [
     "GQAQuestion",
     "GQAQuestions",
     "GroupMean",
+    "Predictions",
     "evaluate",
     "groups_table",
     "load_questions",
     "mean_by_group",
     "read_attentions",
     "read_predictions",
-    "read_steps",
     "scores_table",
     "write_evaluation",
 ]

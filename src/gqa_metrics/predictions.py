@@ -3,14 +3,23 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dact.datamodules.json_stream import check_begins, field, first_character, stream_json
 from dact.errors import UserError
 
 
-def read_predictions(path: Path, progress: bool = False) -> dict[str, str]:
-    """Predicted answers by question id.
+class Predictions(NamedTuple):
+    """What a file says about the questions of a split."""
+
+    answers: dict[str, str]
+    """By question id."""
+    steps: dict[str, int]
+    """Steps taken by question id; empty unless every question has them."""
+
+
+def read_predictions(path: Path, progress: bool = False) -> Predictions:
+    """Predicted answers, and steps where the file has them.
 
     Args:
         path: JSON array of `{"questionId", "prediction"}`, the format of a submission; or lines of
@@ -22,25 +31,16 @@ def read_predictions(path: Path, progress: bool = False) -> dict[str, str]:
     """
     lines = _holds_lines(path)
     name = "question_id" if lines else "questionId"
-    predictions: dict[str, str] = {}
+    answers: dict[str, str] = {}
+    steps: dict[str, int] = {}
     for where, entry in _lines(path) if lines else _array(path, progress):
         question_id = field(entry, name, str, where)
-        if question_id in predictions:
+        if question_id in answers:
             raise UserError(f"{where}: question {question_id} has been predicted before")
-        predictions[question_id] = field(entry, "prediction", str, where)
-    return predictions
-
-
-def read_steps(path: Path) -> dict[str, float] | None:
-    """Steps taken by question id, from lines of `mode=predict`; None if the file is none of them.
-
-    Args:
-        path: as of `read_predictions`, which has to accept it.
-    """
-    if not _holds_lines(path):
-        return None
-    steps = {entry["question_id"]: entry.get("steps") for _, entry in _lines(path)}
-    return None if None in steps.values() else steps
+        answers[question_id] = field(entry, "prediction", str, where)
+        if "steps" in entry:
+            steps[question_id] = field(entry, "steps", int, where)
+    return Predictions(answers, steps if len(steps) == len(answers) else {})
 
 
 def read_attentions(path: Path, progress: bool = False) -> Iterator[tuple[str, list[Any]]]:

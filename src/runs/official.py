@@ -13,7 +13,6 @@ from dact.gqa_metrics import (
     load_questions,
     read_attentions,
     read_predictions,
-    read_steps,
     scores_table,
     write_evaluation,
 )
@@ -71,13 +70,9 @@ def report(config: Config, folder: Path, data: GQADataModule, split: str) -> Non
     questions = load_questions(data.root, split, progress=True)
     path = predictions_path(config, folder)
     attentions = attentions_path(config, folder, data, split)
-    evaluation = evaluate(
-        questions,
-        read_predictions(path, progress=True),
-        attentions and read_attentions(attentions, progress=True),
-        read_steps(path),
-        progress=True,
-    )
+    answers, steps = read_predictions(path, progress=True)
+    attentions = attentions and read_attentions(attentions, progress=True)
+    evaluation = evaluate(questions, answers, attentions, steps, progress=True)
     write_evaluation(evaluation, folder / "official.json")
     console = Console()
     console.print(groups_table(evaluation))
