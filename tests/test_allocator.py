@@ -9,6 +9,8 @@ import pytest
 
 MIB = 2**20
 PROGRAM = """
+import sys
+import threading
 from pathlib import Path
 from dact.allocator import keep_freed_memory
 
@@ -17,19 +19,28 @@ def resident():
 
 done = keep_freed_memory()
 before = resident()
-large = bytearray(b"x") * (64 * 2**20)
-del large
+
+def work():
+    large = bytearray(b"x") * (64 * 2**20)
+    del large
+
+if "thread" in sys.argv:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+else:
+    work()
 print(done, resident() - before)
 """
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 
 
-def freed(**environment: str) -> tuple[str, int]:
+def freed(*arguments: str, **environment: str) -> tuple[str, int]:
     """Whether memory is kept, and bytes that a process still holds after freeing 64 MiB."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     kept.pop("GLIBC_TUNABLES", None)
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(
         command, env={**kept, **environment}, capture_output=True, text=True, check=True
     )
@@ -39,6 +50,12 @@ def freed(**environment: str) -> tuple[str, int]:
 
 def test_freed_memory_is_kept_for_the_next_step():
     answer, held = freed()
+    assert answer == "True"
+    assert held > 60 * MIB
+
+
+def test_so_is_what_another_thread_freed():
+    answer, held = freed("thread")
     assert answer == "True"
     assert held > 60 * MIB
 
