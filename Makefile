@@ -4,7 +4,7 @@ BIN := .venv/bin
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-sweep test test-slow lint format clean
+.PHONY: help env demo demo-sweep test test-slow test-browser lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,10 @@ env: .venv/ready ## Make .venv with everything needed
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
 
+.venv/browser: .venv/ready
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev,demo,browser]'
+	@touch $@
+
 demo: env ## Train a MAC, then DACT from it, on data made here
 	$(BIN)/python run.py model=dact ponder=5e-3
 
@@ -23,10 +27,13 @@ demo-sweep: env ## DACT at four ponder costs, from the same MAC
 	$(BIN)/python run.py -m model=dact ponder=0,1e-3,5e-3,5e-2
 
 test: env ## The default tests
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser'
 
 test-slow: env ## The tests that take longer
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-browser: .venv/browser ## The pages in Chromium, which must be installed
+	$(BIN)/python -m pytest -n 2 -m browser
 
 lint: env ## Style, spelling and large files
 	$(BIN)/ruff check

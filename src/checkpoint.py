@@ -47,6 +47,8 @@ class Description(NamedTuple):
     """Accuracy and steps, by group, of the MAC that this network started from."""
     word_vectors: str | None = None
     """`word_vectors.identity` of the file that the embedding started from."""
+    backbone: dict[str, Any] | None = None
+    """What made the image features, where their file says so."""
 
 
 def network_options(config: Mapping[str, Any]) -> NetworkOptions:

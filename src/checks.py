@@ -26,6 +26,7 @@ from dact.schema import (
     MODES,
     SCHEDULES,
     Config,
+    ExtractionConfig,
     ModelConfig,
     OptimizerConfig,
     TrainerConfig,
@@ -132,6 +133,23 @@ def check_ponder_is_used(cfg: Config, overrides: Iterable[str]) -> None:
             f"model={cfg.model.name} takes a fixed number of steps and has no ponder cost: "
             "leave ponder out, or choose model=dact or model=act"
         )
+
+
+def check_extraction(cfg: ExtractionConfig) -> None:
+    """Refuse an extraction of features that cannot work, before anything is loaded.
+
+    Raises:
+        UserError: names the option, its value and what it may be.
+    """
+    _one_of("dtype", cfg.dtype, ("float16", "float32"))
+    _number("batch_size", cfg.batch_size, 1)
+    _number("num_workers", cfg.num_workers, 0)
+    for name, count, low in (("size", 2, 1), ("mean", 3, -math.inf), ("std", 3, 1e-6)):
+        values = getattr(cfg.backbone, name)
+        if len(values) != count:
+            raise UserError(f"backbone.{name}={values} has {len(values)} numbers, not {count}")
+        for value in values:
+            _number(f"backbone.{name}", value, low)
 
 
 def is_limited(trainer: TrainerConfig) -> bool:

@@ -26,6 +26,8 @@ PATH_OPTIONS = (
     "model.embedding.path",
     "predictions",
     "attentions",
+    "backbone.weights",
+    "output_dir",
 )
 #: What starts a sweep.
 MULTIRUN = ("-m", "--multirun")

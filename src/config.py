@@ -7,6 +7,7 @@ import netrc
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -15,13 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from dact import command_line, run_folder
 from dact.errors import UserError
-from dact.options import BEYOND_THE_MAC, NetworkOptions
-from dact.schema import Config, DataConfig
+from dact.options import BEYOND_THE_MAC, BackboneOptions, NetworkOptions
+from dact.schema import Config, DataConfig, ExtractionConfig
 
 
 def register() -> None:
     """Make the schema and our resolvers known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="extraction_schema", node=ExtractionConfig)
     for name, resolver in (
         ("run_name", run_folder.run_name),
         ("run_folder", run_folder.allocate),
@@ -47,6 +49,25 @@ def resolve(cfg: DictConfig) -> Config:
 def compose(overrides: Iterable[str]) -> Config:
     """What these overrides would have given on the command line; only while Hydra is running."""
     return resolve(hydra.compose("config", overrides=list(overrides)))
+
+
+def read_backbone(conf: Path, name: str) -> BackboneOptions:
+    """A choice of the group `backbone`, for programs that are no Hydra applications.
+
+    Args:
+        conf: folder of the config groups.
+        name: of the choice.
+
+    Raises:
+        UserError: there is no such choice.
+    """
+    known = sorted(path.stem for path in (conf / "backbone").glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"there is no backbone {name}: choose one of {', '.join(known)}")
+    register()
+    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        cfg = hydra.compose("extract", overrides=[f"backbone={name}"])
+    return OmegaConf.to_object(cfg.backbone)
 
 
 def instantiate(target: Mapping[str, Any], **arguments: Any) -> Any:

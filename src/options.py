@@ -115,3 +115,23 @@ class PonderOptions:
     """Steps after which a linear or exp penalty sets in; None: 5 and 7."""
     min_penalty: float | None = None
     """Constant part of the ponder cost; None: DACT 1, ACT 0."""
+
+
+@dataclass
+class BackboneOptions:
+    """A convolutional network that turns images into features, and how they are prepared for it."""
+
+    name: str = "resnet101"
+    """What it is called in messages and in feature files."""
+    model: str = "resnet101"
+    """Torchvision's name of it, or `package.module:function`, called without arguments."""
+    layer: str | None = None
+    """Node of the network whose output is taken; None: its own output."""
+    weights: str | None = None
+    """Torchvision's name of them, a file with a state dict, or None: those it is made with."""
+    size: list[int] = field(default_factory=lambda: [224, 224])
+    """Height and width that images are scaled to."""
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    """Of red, green and blue in 0..1, subtracted from an image."""
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    """By which the difference is divided."""

@@ -6,7 +6,7 @@ Plain dataclasses, so that configurations can be checked without loading PyTorch
 from dataclasses import dataclass, field
 from typing import Any
 
-from dact.options import DropoutOptions, NetworkOptions, PonderOptions
+from dact.options import BackboneOptions, DropoutOptions, NetworkOptions, PonderOptions
 
 #: OmegaConf's mark of a value that a file of conf/ must give.
 MISSING: Any = "???"
@@ -193,3 +193,19 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: dict[str, Any] | None = None
+
+
+@dataclass
+class ExtractionConfig:
+    """What `scripts/extract_features.py` takes; the values are in `conf/extract.yaml`."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    backbone: BackboneOptions = field(default_factory=BackboneOptions)
+    splits: list[str] | None = None
+    output_dir: str | None = None
+    dtype: str = "float16"
+    batch_size: int = 64
+    num_workers: int = 4
+    devices: Any = "auto"
+    skip_unreadable: bool = False
+    overwrite: bool = False

@@ -30,8 +30,17 @@ EXPERIMENTS = sorted(
 def test_every_file_is_reached_by_some_test():
     reached = {CONF / group / f"{name}.yaml" for group, names in GROUPS.items() for name in names}
     reached |= {CONF / "experiment" / f"{name}.yaml" for name in EXPERIMENTS}
-    reached |= {CONF / "config.yaml", CONF / "script.yaml"}
+    reached |= {CONF / f"{name}.yaml" for name in ("config", "script", "extract")}
+    reached |= set((CONF / "backbone").iterdir())  # by test_every_backbone_composes
     assert reached == set(CONF.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "backbone").iterdir()))
+def test_every_backbone_composes(name):
+    cfg = compose(f"backbone={name}", config_name="extract")
+    checks.check_extraction(cfg)
+    assert cfg.backbone.name == name
+    assert cfg.data.name == "clevr"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -201,6 +201,12 @@ class VQADataModule(pl.LightningDataModule, ABC):
     def feature_kind(self) -> Literal["grid", "objects"]:
         """What a knowledge cell is."""
         return self.dataset(self.splits_of(self._stage)[-1]).features.kind
+
+    @property
+    def backbone(self) -> dict[str, Any] | None:
+        """What made the image features, where their file says so."""
+        features = self.dataset(self.splits_of(self._stage)[-1]).features
+        return getattr(features, "backbone", None)
 
     @property
     def fingerprint(self) -> str:

@@ -1,7 +1,8 @@
 """Image features on disk: grids of a convolutional network, or the objects of a scene."""
 
+import json
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,12 @@ class GridFeatures:
     def grid_size(self) -> tuple[int, int]:
         """H and W."""
         return self._rows.shape[2:]
+
+    @property
+    def backbone(self) -> dict[str, Any] | None:
+        """What made the features, if `scripts/extract_features.py` did."""
+        known = self._rows.attributes.get("backbone")
+        return None if known is None else json.loads(known)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -33,6 +33,7 @@ class HDF5Rows:
             rows = self._checked(file)
             self.shape: tuple[int, ...] = rows.shape
             self.dtype = rows.dtype.newbyteorder("=")  # HDF5 swaps bytes where it must
+            self.attributes = dict(rows.attrs)
         self._opened: h5py.Dataset | None = None  # it keeps its file open
         self._pid = -1
 

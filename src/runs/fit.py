@@ -144,6 +144,7 @@ def _describe(config: Config, data: VQADataModule, start: _Start) -> checkpoints
         type_names=list(data.type_names),
         started_from=start.started_from,
         word_vectors=start.word_vectors,
+        backbone=data.backbone,
     )
 
 

@@ -1,0 +1,76 @@
+"""Compute the features of a folder of images in CLEVR's layout, for `data.features=grid`.
+
+`python scripts/extract_features.py data=clevr data.root=… [backbone=…] [splits=[val]] …`
+
+Reads `<data.root>/images/<split>/`, writes `<data.root>/features/<split>_features.hdf5` with a
+row per image. Run it again after an interruption: it goes on where it stopped.
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from dact import checks, command_line, config
+from dact.allocator import keep_freed_memory
+from dact.errors import UserError
+from dact.extraction import choose_devices, extract, find_images, load_backbone
+from dact.one_line import ends_in_one_line, one_line_errors
+from dact.schema import ExtractionConfig
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@hydra.main(config_path=str(CONF), config_name="extract", version_base="1.3")
+@ends_in_one_line
+def main(cfg: DictConfig) -> None:
+    """Find everything that could be missing, then extract split by split."""
+    options: ExtractionConfig = OmegaConf.to_object(cfg)
+    checks.check_extraction(options)
+    keep_freed_memory()
+    root = Path(options.data.root).expanduser()
+    images = {split: find_images(root / "images" / split) for split in splits_of(root, options)}
+    devices = choose_devices(options.devices)
+    backbone = load_backbone(options.backbone)
+    folder = Path(options.output_dir).expanduser() if options.output_dir else root / "features"
+    for split, files in images.items():
+        path = folder / f"{split}_features.hdf5"
+        skipped = extract(
+            files,
+            path,
+            backbone,
+            options.backbone,
+            dtype=options.dtype,
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
+            devices=devices,
+            skip_unreadable=options.skip_unreadable,
+            overwrite=options.overwrite,
+        )
+        print(f"{path}: {len(files):,} images")
+        for name in skipped:
+            print(f"  skipped, its row is zero: {name}")
+
+
+def splits_of(root: Path, options: ExtractionConfig) -> list[str]:
+    """The splits to be done.
+
+    Raises:
+        UserError: there are no images.
+    """
+    if options.splits is not None:
+        return options.splits
+    folder = root / "images"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; images lie in <data.root>/images/<split>")
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if not found:
+        raise UserError(f"{folder} has no folder of images, such as {folder / 'train'}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
+    config.register()
+    sys.exit(one_line_errors(main, CONF))

@@ -1,0 +1,18 @@
+"""Image features: pictures in, the file that `CLEVRDataModule` reads out."""
+
+from .backbones import Backbone, load_backbone
+from .extract import choose_devices, describe_backbone, extract
+from .feature_file import FeatureFile
+from .images import find_images, read_image, to_tensor
+
+__all__ = [
+    "Backbone",
+    "FeatureFile",
+    "choose_devices",
+    "describe_backbone",
+    "extract",
+    "find_images",
+    "load_backbone",
+    "read_image",
+    "to_tensor",
+]

@@ -1,0 +1,187 @@
+"""A file of features that is written in order, in as many runs as it takes."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from dact.datamodules.cache import check_room, unfinished
+from dact.errors import UserError
+
+#: Name of the dataset with the features.
+DATASET = "data"
+
+
+class FeatureFile:
+    """`{split}_features.hdf5`: features `data`, names `images` and flags `skipped`, row by row.
+
+    It has another name until the last row is in it. Everything in it is laid out at the start, so
+    that later only numbers are written into their places: to be killed at any moment leaves a file
+    that can be gone on with. How far it is filled stands in a text file beside it.
+
+    Use as a context manager; leaving it closes the file and lets go of its lock.
+
+    Args:
+        path: file to be written.
+        images: names of the images, row by row.
+        shape: (C, H, W) of a row.
+        dtype: float16 or float32.
+        settings: what the features depend on, kept as attributes of `data`.
+        overwrite: replace features of other settings instead of refusing.
+
+    Raises:
+        UserError: it is there already or was begun with other settings, another process writes
+            it, or there is no room for it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        images: Sequence[str],
+        shape: Sequence[int],
+        dtype: np.dtype,
+        settings: Mapping[str, str],
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.rows = len(images)
+        self.rows_done = 0
+        self._names = np.array([name.encode() for name in images])
+        self._shape = (self.rows, *shape)
+        self._dtype = np.dtype(dtype)
+        self._settings = dict(settings)
+        self._overwrite = overwrite
+        self._partial = unfinished(self.path)
+        self._journal = self._partial.with_name(self._partial.name + ".rows")
+        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is there."""
+        return self.rows_done == self.rows
+
+    def __enter__(self) -> "FeatureFile":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"{self.path} is being written by another process") from error
+        try:
+            self._begin()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self.path.exists():  # nobody needs the lock any more
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+    def append(self, features: NDArray[np.floating], skipped: Sequence[bool]) -> None:
+        """Write the next rows, and note that they are there once they are on the disk.
+
+        Args:
+            features: (n, C, H, W), finite in the file's type.
+            skipped: (n,) which of the images could not be read.
+
+        Raises:
+            UserError: a value that the type cannot hold.
+        """
+        with np.errstate(over="ignore"):
+            rows = features.astype(self._dtype)
+        finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+        if not finite.all():
+            name = self._names[self.rows_done + int(np.argmin(finite))].decode()
+            raise UserError(
+                f"{name}: its features hold NaN or are too large for {self._dtype}: use "
+                "dtype=float32, or other weights"
+            )
+        end = self.rows_done + len(rows)
+        self._file[DATASET][self.rows_done : end] = rows
+        self._file["skipped"][self.rows_done : end] = np.asarray(skipped, np.uint8)
+        self._file.flush()
+        os.fsync(self._file.id.get_vfd_handle())
+        with self._journal.open("a") as journal:
+            journal.write(f"{end}\n")
+        self.rows_done = end
+
+    def finish(self) -> list[str]:
+        """Give the file its name, unless it has it; returns the images that were skipped."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            os.replace(self._partial, self.path)
+            self._journal.unlink(missing_ok=True)
+        with h5py.File(self.path, "r") as file:
+            skipped = self._names[file["skipped"][:].astype(bool)]
+        return [name.decode() for name in skipped]
+
+    def _begin(self) -> None:
+        self._file: h5py.File | None = None
+        if self.path.exists() and self._is_ours(self.path):
+            self.rows_done = self.rows
+            return
+        noted = self._journal.read_text().rpartition("\n")[0] if self._journal.exists() else ""
+        if noted and self._partial.exists() and self._is_ours(self._partial):
+            self.rows_done = int(noted.rpartition("\n")[2])
+        else:
+            self._create()
+        self._file = h5py.File(self._partial, "r+")
+
+    def _create(self) -> None:
+        self._journal.unlink(missing_ok=True)
+        self._partial.unlink(missing_ok=True)
+        check_room(self._partial, int(np.prod(self._shape)) * self._dtype.itemsize)
+        with h5py.File(self._partial, "w") as file:
+            place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            place.set_fill_time(h5py.h5d.FILL_TIME_NEVER)  # rows are zero until they are written
+            data = file.create_dataset(DATASET, self._shape, self._dtype, dcpl=place)
+            data.attrs.update(self._settings)
+            file["images"] = self._names
+            file["skipped"] = np.zeros(self.rows, np.uint8)
+        with self._journal.open("w") as journal:
+            journal.write("0\n")
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file has these images and settings; False if it is to be replaced.
+
+        Raises:
+            UserError: it has others, and is not to be replaced.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                difference = self._difference(file)
+        except (OSError, KeyError):
+            difference = "cannot be read"
+        if difference is None or self._overwrite:
+            return difference is None
+        raise UserError(
+            f"{path} {difference}: delete it, give another output_dir, or replace it with "
+            "overwrite=true"
+        )
+
+    def _difference(self, file: h5py.File) -> str | None:
+        data, names = file[DATASET], file["images"][:]
+        for name, value in self._settings.items():
+            if data.attrs.get(name) != value:
+                return f"is of {name} {data.attrs.get(name)}, not {value}"
+        if len(names) != self.rows or (names != self._names).any():
+            return f"is of other images ({len(names)}, now {self.rows})"
+        if data.shape != self._shape or data.dtype != self._dtype:
+            return f"has {data.dtype} rows of {data.shape[1:]}, not {self._dtype} {self._shape[1:]}"
+        return None
