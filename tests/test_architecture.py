@@ -33,10 +33,12 @@ models: network factory reference .
 losses metrics
 datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
 datamodules: base clevr gqa mini factory .
+extraction: packaged images backbones feature_file extract .
 lit_module checkpoint
 warm_start callbacks ordered_lines predictions loggers report
+explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . parts fit official evaluate
+runs: . parts fit official evaluate restore compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

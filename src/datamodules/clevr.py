@@ -85,9 +85,9 @@ class CLEVRDataModule(VQADataModule):
 
     def check_features(self, split: str) -> None:
         """Raise a UserError that tells the way out if features of `split` are missing."""
-        if self.features == "state" and not self._scenes(split).is_file():
+        if self.features == "state" and not self.scenes_path(split).is_file():
             raise UserError(
-                f"{self._scenes(split)} is missing: data.features=state needs the scenes of "
+                f"{self.scenes_path(split)} is missing: data.features=state needs the scenes of "
                 f"'{split}'; use data.features=grid for images without scenes"
             )
         if self.features == "grid" and not self._grid(split).is_file():
@@ -103,10 +103,10 @@ class CLEVRDataModule(VQADataModule):
     def prepare_features(self, split: str) -> None:
         """Pack the scenes of `split` for features=state."""
         if self.features == "state":
-            stamp = source_stamp([self._scenes(split)])
+            stamp = source_stamp([self.scenes_path(split)])
             if not is_current(self._states(split), stamp):
                 pack_scene_states(
-                    self._scenes(split), self._states(split), stamp, progress=self.progress
+                    self.scenes_path(split), self._states(split), stamp, progress=self.progress
                 )
 
     def open_features(self, split: str) -> FeatureStore:
@@ -115,7 +115,8 @@ class CLEVRDataModule(VQADataModule):
             return ObjectStates(self._states(split))
         return GridFeatures(self._grid(split))
 
-    def _scenes(self, split: str) -> Path:
+    def scenes_path(self, split: str) -> Path:
+        """The scenes file of a split, which need not be there."""
         return self.root / "scenes" / f"CLEVR_{split}_scenes.json"
 
     def _states(self, split: str) -> Path:

@@ -170,6 +170,12 @@ class PackedQuestions:
         count = len(self._contents[1]["image_table_offsets"]) - 1
         return [self._text("image_table", row) for row in range(count)]
 
+    def first_about(self, image: str) -> int | None:
+        """Position of the first question about an image; None if there is none."""
+        if image not in self.images:
+            return None
+        return int(np.argmax(self._contents[1]["images"] == self.images.index(image)))
+
     @functools.cached_property
     def _contents(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         try:

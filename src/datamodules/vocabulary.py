@@ -82,6 +82,10 @@ class Vocabulary:
         """Word → id, in order of id (a copy)."""
         return dict(self._words)
 
+    def __contains__(self, word: str) -> bool:
+        """Whether training showed `word`."""
+        return word in self._words
+
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Ids of words, in 1..`num_words` - 1."""
         unknown = self.unknown_word

@@ -1,0 +1,1 @@
+"""What a trained network did, for people: one question, a whole split, or a sweep."""

@@ -1,0 +1,155 @@
+"""What a network reasons about, from a picture, a scene, or an image of its own dataset."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dact.checkpoint import Description
+from dact.datamodules import VQADataModule
+from dact.datamodules.collate import collate
+from dact.datamodules.scene_states import scene_state
+from dact.errors import UserError
+from dact.extraction import Backbone, load_backbone, to_tensor
+from dact.options import BackboneOptions
+
+from .views import LARGEST, View, view_of_scene, views_of
+
+
+class Knowledge(NamedTuple):
+    """An image as a network takes it."""
+
+    features: Tensor
+    """(C, H, W) for grids, (K, C) for objects."""
+    num_cells: int
+    view: View
+
+
+class ImageReader:
+    """Pictures → grid features, with the backbone that a network was trained on.
+
+    Args:
+        description: of the network's checkpoint.
+        options: of the backbone; None: those that the checkpoint names.
+
+    Raises:
+        UserError: the network takes no grids, nobody names a backbone, or it is another one.
+    """
+
+    def __init__(self, description: Description, options: BackboneOptions | None = None) -> None:
+        if not description.grid:
+            kind = description.config["data"]["features"]
+            raise UserError(
+                f"this checkpoint reasons about {kind} features, not about pictures: give "
+                + ("a scene" if kind == "state" else "the name of an image of its dataset")
+            )
+        known = description.backbone
+        if options is None and known is None:
+            raise UserError(
+                "this checkpoint does not say what made its features: name the backbone, for "
+                "instance --backbone resnet101"
+            )
+        self.options = options or options_of(known)
+        self.backbone: Backbone = load_backbone(self.options)
+        if known is not None and self.backbone.fingerprint() != known["fingerprint"]:
+            raise UserError(
+                f"this checkpoint was trained on features of {known['name']} with weights "
+                f"{known['fingerprint']}, not {self.backbone.fingerprint()}: give those with "
+                "--weights FILE"
+            )
+
+    @torch.inference_mode()
+    def read(self, picture: Image.Image) -> Knowledge:
+        """Features of an RGB picture.
+
+        Raises:
+            UserError: the features are not those the network was trained on.
+        """
+        features = self.backbone(to_tensor(picture, self.options.size)[None])[0]
+        small = picture.copy()
+        small.thumbnail((LARGEST, LARGEST))
+        grid = (features.shape[1], features.shape[2])
+        return Knowledge(features, grid[0] * grid[1], View(small, grid))
+
+
+def options_of(known: Mapping[str, Any]) -> BackboneOptions:
+    """The options in what a feature file says of its backbone."""
+    names = [entry.name for entry in fields(BackboneOptions)]
+    return BackboneOptions(**{name: known[name] for name in names if name in known})
+
+
+def read_scene(path: Path, index: int | None = None) -> dict[str, Any]:
+    """A scene in CLEVR's format: the one that a file is, or one of a scenes file.
+
+    Args:
+        path: JSON.
+        index: place among the scenes of the file; None if there is but one.
+
+    Raises:
+        UserError: no such file or scene, or no JSON.
+    """
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read as a scene: {reason}") from error
+    scenes = content.get("scenes", [content]) if isinstance(content, dict) else content
+    if not isinstance(scenes, list) or not scenes or not isinstance(scenes[0], dict):
+        raise UserError(f"{path} holds no scene in CLEVR's format")
+    if index is None and len(scenes) > 1:
+        raise UserError(f"{path} holds {len(scenes)} scenes: say which with --index 0, 1, …")
+    if not 0 <= (index or 0) < len(scenes):
+        raise UserError(f"{path} has no scene {index}, but 0..{len(scenes) - 1}")
+    return scenes[index or 0]
+
+
+def of_scene(
+    description: Description, scene: dict[str, Any], picture: Image.Image | None = None
+) -> Knowledge:
+    """Objects of a scene, for a network that was trained on scenes.
+
+    Args:
+        description: of its checkpoint.
+        scene: in CLEVR's format.
+        picture: of the scene; None: it is drawn.
+
+    Raises:
+        UserError: the network takes no scenes, or the scene lacks something.
+    """
+    if description.config["data"]["features"] != "state":
+        raise UserError("this checkpoint does not reason about scenes: give an image")
+    states = torch.from_numpy(scene_state(scene, "the scene"))
+    try:
+        view = view_of_scene(scene, picture)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(
+            "the scene cannot be shown: every object needs pixel_coords [x, y, depth]"
+        ) from error
+    return Knowledge(states, len(states), view)
+
+
+def of_dataset(data: VQADataModule, split: str, image: str) -> Knowledge:
+    """An image of a dataset by its name.
+
+    Args:
+        data: set up with the split.
+        split: its name.
+        image: as the questions name it.
+
+    Raises:
+        UserError: no question of the split is about it.
+    """
+    dataset = data.dataset(split)
+    position = dataset.questions.first_about(image)
+    if position is None:
+        some = ", ".join(dataset.questions.images[:3])
+        raise UserError(f"{image} is neither a file nor an image of {split}, such as {some}")
+    batch = collate(dataset.questions, dataset.features, np.array([position]))
+    (view,) = views_of(data, split, [position])
+    return Knowledge(batch.features[0], int(batch.num_cells[0]), view)

@@ -1,0 +1,137 @@
+"""What a network looks at: a picture, and where in it its knowledge cells are."""
+
+import copy
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dact.datamodules import CLEVRDataModule, GQADataModule, VQADataModule
+from dact.datamodules.clevr_mini import draw
+from dact.datamodules.clevr_mini.attributes import RADIUS
+from dact.datamodules.clevr_mini.camera import FOCAL, HEIGHT, WIDTH
+from dact.datamodules.json_stream import stream_json
+from dact.errors import UserError
+from dact.extraction import read_image
+
+#: Largest side of a picture in a report, in pixels.
+LARGEST = 320
+#: Width and height of the pictures of CLEVR v1.0, where a scene has no picture that says so.
+CLEVR_SIZE = (480, 320)
+_BLANK = (128, 128, 128)
+#: How far an object reaches in the picture, in its radii; a cube shows its corners.
+_REACH = {"sphere": 1.1, "cylinder": 1.3, "cube": 1.55}
+
+
+class View(NamedTuple):
+    """An image and its knowledge cells."""
+
+    picture: Image.Image
+    """RGB."""
+    grid: tuple[int, int] | None
+    """Rows and columns of a feature map, whose cells divide the picture evenly."""
+    boxes: NDArray[np.float32] | None = None
+    """(K, 4) x0, y0, x1, y1 of objects in shares of width and height."""
+
+
+def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[View]:
+    """What there is to see for questions of a split.
+
+    Args:
+        data: set up with `split`.
+        split: its name.
+        positions: of the questions in the split.
+
+    Raises:
+        UserError: a picture or scene that cannot be read.
+    """
+    questions = data.dataset(split).questions
+    images = [record.image for record in data.records(split, positions)]
+    rows = [int(questions.image_rows[position]) for position in positions]
+    pictures = {name: _picture(_image_path(data, split, name)) for name in set(images)}
+    if isinstance(data, CLEVRDataModule) and data.features == "state":
+        scenes = find_scenes(data.scenes_path(split), set(rows))
+        return [
+            view_of_scene(scenes[row], pictures[name])
+            for row, name in zip(rows, images, strict=True)
+        ]
+    features = data.dataset(split).features
+    boxes = [
+        features.boxes(np.array([row]))[0] if features.kind == "objects" else None for row in rows
+    ]
+    grid = None if features.kind == "objects" else features.grid_size
+    return [
+        View(pictures[name] or Image.new("RGB", (LARGEST, LARGEST), _BLANK), grid, box)
+        for name, box in zip(images, boxes, strict=True)
+    ]
+
+
+def view_of_scene(scene: dict[str, Any], picture: Image.Image | None = None) -> View:
+    """A CLEVR scene, drawn if there is no picture of it.
+
+    Args:
+        scene: entry of a scenes file, with `pixel_coords`.
+        picture: of the scene, of any size.
+    """
+    places = np.array([thing["pixel_coords"] for thing in scene["objects"]], np.float32)
+    width, height = CLEVR_SIZE
+    if (places[:, 0] < WIDTH).all() and (places[:, 1] < HEIGHT).all():
+        width, height = WIDTH, HEIGHT
+    # A lens of fixed angle: the nearer, and the wider the picture, the larger.
+    radii = [RADIUS[thing["size"]] * _REACH[thing["shape"]] for thing in scene["objects"]]
+    reach = np.array(radii) / places[:, 2] * FOCAL / WIDTH
+    boxes = np.stack(
+        [
+            places[:, 0] / width - reach,
+            places[:, 1] / height - reach * width / height,
+            places[:, 0] / width + reach,
+            places[:, 1] / height + reach * width / height,
+        ],
+        axis=1,
+    )
+    drawn = picture if picture is not None else _drawn(scene, width, height)
+    return View(drawn, None, boxes.clip(0, 1).astype(np.float32))
+
+
+def find_scenes(path: Path, wanted: Collection[int]) -> dict[int, dict[str, Any]]:
+    """Scenes of a CLEVR scenes file by `image_index`.
+
+    Raises:
+        UserError: one is not there.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for scene in stream_json(path, "scenes.item"):
+        if scene.get("image_index") in wanted:
+            found[scene["image_index"]] = scene
+            if len(found) == len(wanted):
+                return found
+    raise UserError(f"{path} has no scene {min(set(wanted) - set(found))}")
+
+
+def _drawn(scene: dict[str, Any], width: int, height: int) -> Image.Image:
+    """A drawing, by way of the size that the drawing knows."""
+    scale = width / WIDTH
+    scene = copy.deepcopy(scene)
+    for thing in scene["objects"]:
+        x, y, depth = thing["pixel_coords"]
+        x, y = (x - width / 2) / scale + WIDTH / 2, (y - height / 2) / scale + HEIGHT / 2
+        thing["pixel_coords"] = [x, y, depth]
+    margin = round((HEIGHT - height / scale) / 2)
+    return draw(scene).crop((0, margin, WIDTH, HEIGHT - margin))
+
+
+def _image_path(data: VQADataModule, split: str, name: str) -> Path:
+    if isinstance(data, GQADataModule):
+        return data.root / "images" / f"{name}.jpg"
+    return data.root / "images" / split / name
+
+
+def _picture(path: Path) -> Image.Image | None:
+    if not path.is_file():
+        return None
+    picture = read_image(path)
+    picture.thumbnail((LARGEST, LARGEST))
+    return picture

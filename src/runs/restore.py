@@ -1,0 +1,134 @@
+"""What a checkpoint holds, ready to be used without a configuration of one's own."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+
+from dact import checkpoint as checkpoints
+from dact.callbacks import progress_bar
+from dact.datamodules import Vocabulary, VQADataModule, build_datamodule
+from dact.errors import UserError
+from dact.explain.survey import Survey, survey
+from dact.lit_module import VQALitModule
+from dact.models import MACNetwork, build_network
+from dact.options import PonderOptions
+
+from .parts import sizes
+
+#: Options of a dataset that a checkpoint's own run decides.
+_DATA = ("name", "root", "cache_dir", "features", "train_split", "val_split")
+
+
+class Restored(NamedTuple):
+    """A trained network and what explains it."""
+
+    path: Path
+    """Of the checkpoint."""
+    network: MACNetwork
+    """In evaluation mode."""
+    vocabulary: Vocabulary
+    description: checkpoints.Description
+    results: dict[str, Any]
+    """`GroupMeans` of its last validation, by group; may be empty."""
+
+    @property
+    def data_name(self) -> str:
+        """The dataset it was trained on."""
+        return self.description.config["data"]["name"]
+
+    @property
+    def run(self) -> str:
+        """Name of its run, or of the file if it is in no run folder."""
+        folder = self.path.absolute().parent
+        return folder.parent.name if folder.name == "checkpoints" else self.path.stem
+
+
+def restore(path: Path) -> Restored:
+    """Load a checkpoint and build its network.
+
+    Raises:
+        UserError: it is none of ours, damaged, or of another network than it says.
+    """
+    saved = checkpoints.load(Path(path).expanduser())
+    description = checkpoints.describe(saved)
+    vocabulary = Vocabulary.from_dict(description.vocabulary)
+    known = {entry.name for entry in fields(PonderOptions)}
+    ponder = {key: value for key, value in description.config["ponder"].items() if key in known}
+    network = build_network(
+        checkpoints.network_options(description.config),
+        ponder=PonderOptions(**ponder),
+        **checkpoints.sizes(description, vocabulary),
+    )
+    checkpoints.load_weights(network, checkpoints.network_weights(saved), source=str(path))
+    return Restored(Path(path), network.eval(), vocabulary, description, checkpoints.results(saved))
+
+
+def open_data(restored: Restored, root: Path | None = None, split: str | None = None) -> Any:
+    """The dataset of a checkpoint, or another folder of its kind, set up with one split.
+
+    Args:
+        restored: the checkpoint.
+        root: another folder.
+        split: another split than the one it was validated on.
+
+    Returns:
+        The data module, a `VQADataModule`; `data.splits_of("predict")` has the split.
+
+    Raises:
+        UserError: nobody says where the data are, they are not there, or of other features.
+    """
+    stored: Mapping[str, Any] = restored.description.config["data"]
+    options = {name: stored.get(name) for name in _DATA}
+    if root is not None:
+        if not root.is_dir():
+            raise UserError(f"--root {root}: no such folder")
+        options |= {"root": root, "cache_dir": None}
+    if options["root"] is None:
+        raise UserError(f"{restored.path} does not say where its data are: give --root")
+    recipe = {key: v for key, v in (stored.get("generate") or {}).items() if v is not None}
+    data: VQADataModule = build_datamodule(
+        **options,
+        split=split,
+        generate=recipe,
+        batch_size=stored.get("eval_batch_size") or 64,
+        vocabulary=restored.vocabulary,
+    )
+    data.prepare_data("predict")
+    data.setup("predict")
+    expected = checkpoints.sizes(restored.description, restored.vocabulary)
+    if sizes(data) != expected:
+        raise UserError(
+            f"{restored.path} was trained on other features: {expected}, not {sizes(data)}"
+        )
+    return data
+
+
+def answer_split(restored: Restored, data: VQADataModule, limit: int | None = None) -> Survey:
+    """Have a network answer the split that `data` was set up with.
+
+    Args:
+        restored: the network.
+        data: of `open_data`.
+        limit: no more than so many questions, rounded up to a whole batch.
+
+    Raises:
+        UserError: the split has no answers to compare with.
+    """
+    (split,) = data.splits_of("predict")
+    if not data.has_answers(split):
+        raise UserError(f"split {split} has no answers to compare with: choose another --split")
+    module = VQALitModule(restored.network, ponder_cost=0.0, type_names=data.type_names)
+    bars = progress_bar(None)
+    trainer = pl.Trainer(
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=bool(bars),
+        callbacks=bars,
+        limit_predict_batches=None if limit is None else -(-limit // data.eval_batch_size),
+    )
+    return survey(trainer.predict(module, data), data.dataset(split).questions)
