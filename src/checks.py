@@ -26,6 +26,7 @@ from dact.schema import (
     MODES,
     SCHEDULES,
     Config,
+    DownloadConfig,
     ExtractionConfig,
     ModelConfig,
     OptimizerConfig,
@@ -150,6 +151,16 @@ def check_extraction(cfg: ExtractionConfig) -> None:
             raise UserError(f"backbone.{name}={values} has {len(values)} numbers, not {count}")
         for value in values:
             _number(f"backbone.{name}", value, low)
+
+
+def check_download(cfg: DownloadConfig) -> None:
+    """Refuse a download that cannot work.
+
+    Raises:
+        UserError: names the option and its value.
+    """
+    _number("retries", cfg.retries, 0)
+    _number("timeout", cfg.timeout, 1e-3)
 
 
 def is_limited(trainer: TrainerConfig) -> bool:

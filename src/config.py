@@ -17,13 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 from dact import command_line, run_folder
 from dact.errors import UserError
 from dact.options import BEYOND_THE_MAC, BackboneOptions, NetworkOptions
-from dact.schema import Config, DataConfig, ExtractionConfig
+from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig
 
 
 def register() -> None:
     """Make the schema and our resolvers known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Config)
     ConfigStore.instance().store(name="extraction_schema", node=ExtractionConfig)
+    ConfigStore.instance().store(name="download_schema", node=DownloadConfig)
     for name, resolver in (
         ("run_name", run_folder.run_name),
         ("run_folder", run_folder.allocate),

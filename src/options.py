@@ -135,3 +135,27 @@ class BackboneOptions:
     """Of red, green and blue in 0..1, subtracted from an image."""
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
     """By which the difference is divided."""
+
+
+@dataclass
+class MemberOptions:
+    """Files of an archive that are unpacked."""
+
+    match: str = ""
+    """Shell pattern of the end of a file's path; so many parts of the path are kept."""
+    to: str = ""
+    """Folder below the dataset's root."""
+    features: list[str] | None = None
+    """Values of `data.features` that need them; None: all."""
+
+
+@dataclass
+class ArchiveOptions:
+    """One zip file of a dataset."""
+
+    url: str = ""
+    md5: str | None = None
+    """Of the whole file; None: nobody has published it."""
+    pictures: bool = False
+    """Whether it holds pictures that only reports show."""
+    members: list[MemberOptions] = field(default_factory=list)

@@ -6,7 +6,13 @@ Plain dataclasses, so that configurations can be checked without loading PyTorch
 from dataclasses import dataclass, field
 from typing import Any
 
-from dact.options import BackboneOptions, DropoutOptions, NetworkOptions, PonderOptions
+from dact.options import (
+    ArchiveOptions,
+    BackboneOptions,
+    DropoutOptions,
+    NetworkOptions,
+    PonderOptions,
+)
 
 #: OmegaConf's mark of a value that a file of conf/ must give.
 MISSING: Any = "???"
@@ -209,3 +215,15 @@ class ExtractionConfig:
     devices: Any = "auto"
     skip_unreadable: bool = False
     overwrite: bool = False
+
+
+@dataclass
+class DownloadConfig:
+    """What `scripts/download.py` takes; the values are in `conf/download.yaml`."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    archives: dict[str, ArchiveOptions] = field(default_factory=dict)
+    images: bool = False
+    retries: int = 5
+    timeout: float = 60.0
+    keep_archives: bool = False

@@ -30,9 +30,24 @@ EXPERIMENTS = sorted(
 def test_every_file_is_reached_by_some_test():
     reached = {CONF / group / f"{name}.yaml" for group, names in GROUPS.items() for name in names}
     reached |= {CONF / "experiment" / f"{name}.yaml" for name in EXPERIMENTS}
-    reached |= {CONF / f"{name}.yaml" for name in ("config", "script", "extract")}
+    reached |= {CONF / f"{name}.yaml" for name in ("config", "script", "extract", "download")}
     reached |= set((CONF / "backbone").iterdir())  # by test_every_backbone_composes
+    reached |= set((CONF / "archives").iterdir())  # by test_the_archives_are_those_of_the_dataset
     assert reached == set(CONF.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("clevr", {"clevr"}),
+        ("gqa", {"questions", "scene_graphs", "choices", "objects", "spatial", "images"}),
+    ],
+)
+def test_the_archives_are_those_of_the_dataset(data, names):
+    cfg = compose(f"data={data}", config_name="download")
+    checks.check_download(cfg)
+    assert set(cfg.archives) == names
+    assert all(archive.url.startswith("https://") for archive in cfg.archives.values())
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "backbone").iterdir()))

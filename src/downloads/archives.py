@@ -1,0 +1,120 @@
+"""Zip files: what of them is needed, where it goes, and nothing that leaves the folder."""
+
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
+
+from dact.datamodules.cache import check_room, unfinished
+from dact.errors import UserError
+from dact.options import MemberOptions
+
+_BLOCK = 1 << 20
+
+
+class Unpacked(NamedTuple):
+    """A file of an archive and where it goes."""
+
+    member: zipfile.ZipInfo
+    path: Path
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has been unpacked: files get their name when they are whole."""
+        return self.path.is_file() and self.path.stat().st_size == self.member.file_size
+
+
+def plan(archive: Path, wanted: Sequence[MemberOptions], root: Path) -> list[Unpacked]:
+    """What is to be unpacked.
+
+    Args:
+        archive: a zip file.
+        wanted: the files that are needed.
+        root: the dataset's folder.
+
+    Raises:
+        UserError: it is no zip file, has a member that would leave the folder, or lacks files of
+            a kind that is wanted.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [member for member in file.infolist() if not member.is_dir()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{archive} is no whole zip file ({error}): delete it") from error
+    for member in members:
+        _check_safe(archive, member)
+    found = []
+    for one in wanted:
+        paths = [
+            Unpacked(member, root / one.to / tail)
+            for member in members
+            if (tail := _tail(member.filename, one.match))
+        ]
+        if not paths:
+            raise UserError(f"{archive} has no {one.match}: is it another version of the dataset?")
+        found += paths
+    return found
+
+
+def unpack(
+    archive: Path, plan: Sequence[Unpacked], show: Callable[[int], None] = lambda size: None
+) -> None:
+    """Unpack what is not there yet; each file gets its name when it is whole.
+
+    Args:
+        archive: the zip file.
+        plan: of it.
+        show: is told the bytes of every piece.
+
+    Raises:
+        UserError: there is no room, or the archive is damaged.
+    """
+    missing = [one for one in plan if not one.is_there]
+    check_room(archive, sum(one.member.file_size for one in missing))
+    show(sum(one.member.file_size for one in plan if one.is_there))
+    with zipfile.ZipFile(archive) as file:
+        for one in missing:
+            try:
+                _write(file, one, show)
+            except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+                raise UserError(
+                    f"{archive} is damaged at {one.member.filename} ({error}): delete it and run "
+                    "the same command again"
+                ) from error
+
+
+def _write(file: zipfile.ZipFile, one: Unpacked, show: Callable[[int], None]) -> None:
+    one.path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = unfinished(one.path)
+    try:
+        with file.open(one.member) as source, temporary.open("wb") as target:
+            while block := source.read(_BLOCK):
+                target.write(block)
+                show(len(block))
+        os.replace(temporary, one.path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _tail(name: str, pattern: str) -> str | None:
+    """The end of a path that a pattern speaks of, if it matches; not what macOS adds.
+
+    >>> _tail("CLEVR_v1.0/images/val/a.png", "images/*/*.png")
+    'images/val/a.png'
+    """
+    path = PurePosixPath(name)
+    if path.name.startswith("._") or not path.match(pattern):
+        return None
+    return str(PurePosixPath(*path.parts[-len(PurePosixPath(pattern).parts) :]))
+
+
+def _check_safe(archive: Path, member: zipfile.ZipInfo) -> None:
+    """Refuse an archive with a path that leaves the folder, or with a link."""
+    name = member.orig_filename
+    link = stat.S_ISLNK(member.external_attr >> 16)
+    leaves = PurePosixPath(name).is_absolute() or ".." in PureWindowsPath(name).parts
+    if link or leaves or "\\" in name or PureWindowsPath(name).drive or "\0" in name:
+        what = "a link" if link else "a path that leaves the folder"
+        raise UserError(f"{archive} holds {what}, {name!r}: refused, nothing was unpacked")

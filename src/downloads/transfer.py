@@ -1,0 +1,170 @@
+"""One file over HTTP, which can break off at any time."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+
+from dact.errors import UserError
+
+#: Bytes that are in memory at a time, and that a break or a kill can lose.
+_BLOCK = 1 << 16
+#: Sent along: a compressed transfer could not be resumed at a byte.
+_HEADERS = {"Accept-Encoding": "identity"}
+
+
+class Remote(NamedTuple):
+    """What a server says of a file."""
+
+    url: str
+    size: int | None
+    """Bytes; None if it does not say."""
+    version: str | None
+    """Strong ETag or date of change; None if it says neither."""
+
+
+class Partial:
+    """The part of a file that is there already, with the version that it is of.
+
+    Args:
+        path: where the file will be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + ".part")
+        self._note = path.with_name(path.name + ".part.json")
+
+    def size_of(self, remote: Remote) -> int:
+        """Bytes that need not be sent again; 0 if they may be of another version."""
+        if remote.version is None or not self.path.exists() or not self._note.exists():
+            return 0
+        try:
+            known = json.loads(self._note.read_text("utf-8"))
+        except ValueError:
+            return 0
+        return self.path.stat().st_size if known == [remote.url, remote.version] else 0
+
+    def begin(self, remote: Remote) -> None:
+        """Start again, with nothing."""
+        self.path.write_bytes(b"")
+        self._note.write_text(json.dumps([remote.url, remote.version]), "utf-8")
+
+    def finish(self, path: Path) -> None:
+        """The file is whole: give it its name."""
+        os.replace(self.path, path)
+        self._note.unlink(missing_ok=True)
+
+
+def ask(url: str, timeout: float) -> Remote:
+    """What the server says of a file, before it is fetched.
+
+    Raises:
+        UserError: the server cannot be reached or does not have it.
+    """
+    how = {"headers": _HEADERS, "timeout": timeout}
+    try:
+        with requests.head(url, allow_redirects=True, **how) as answer:
+            if answer.ok:
+                return _remote(url, answer)
+        with requests.get(url, stream=True, **how) as answer:  # some answer no HEAD
+            answer.raise_for_status()
+            return _remote(url, answer)
+    except requests.RequestException as error:
+        raise _failure(url, error) from error
+
+
+def fetch(
+    remote: Remote,
+    path: Path,
+    *,
+    retries: int,
+    timeout: float,
+    pause: Callable[[float], None],
+    show: Callable[[int], None],
+) -> None:
+    """Fetch a file, going on with what is there of it.
+
+    Args:
+        remote: the file.
+        path: where it is put once it is whole.
+        retries: how often in a row a transfer may break off without a single new byte.
+        timeout: seconds without an answer after which it has broken off.
+        pause: waits so many seconds before the next try.
+        show: is told how many bytes there are.
+
+    Raises:
+        UserError: it broke off too often, or the server refuses.
+    """
+    partial = Partial(path)
+    failures = 0
+    while True:
+        before = partial.size_of(remote)
+        try:
+            _receive(remote, partial, timeout, show)
+            return partial.finish(path)
+        except requests.RequestException as error:
+            refused = isinstance(error, requests.HTTPError) and error.response.status_code < 500
+            failures = 0 if partial.size_of(remote) > before else failures + 1
+            if refused or failures > retries:
+                raise _failure(remote.url, error) from error
+        pause(2.0**failures)
+
+
+def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[int], None]) -> None:
+    """One try; raises a RequestException unless the file is whole after it."""
+    have = partial.size_of(remote)
+    if have and have == remote.size:
+        return
+    headers = dict(_HEADERS)
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": remote.version}
+    with requests.get(remote.url, headers=headers, timeout=timeout, stream=True) as answer:
+        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+            partial.begin(remote)  # longer than the file itself
+            raise requests.ConnectionError("the file has become shorter")
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial_content:
+            have = 0  # of another version, or a server that always sends all of it
+        if not have:
+            partial.begin(remote._replace(version=_remote(remote.url, answer).version))
+        with partial.path.open("ab") as file:
+            for block in answer.iter_content(_BLOCK):
+                file.write(block)
+                file.flush()
+                have += len(block)
+                show(have)
+    if remote.size is not None and have < remote.size:
+        raise requests.ConnectionError("the connection was closed")
+
+
+def _remote(url: str, answer: requests.Response) -> Remote:
+    size = answer.headers.get("Content-Length", "")
+    tag = answer.headers.get("ETag", "W/")
+    version = answer.headers.get("Last-Modified") if tag.startswith("W/") else tag
+    return Remote(url, int(size) if size.isdigit() else None, version)
+
+
+def _failure(url: str, error: requests.RequestException) -> UserError:
+    """What to say of it."""
+    advice = "run the same command again to go on"
+    if isinstance(error, requests.HTTPError):
+        reason = f"the server answers {error.response.status_code} {error.response.reason}"
+        if error.response.status_code < 500:
+            advice = "give its present address with archives.NAME.url=…"
+    elif isinstance(error, requests.Timeout):
+        reason = "no answer in time"
+    elif isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        reason = _innermost(error)
+    else:
+        reason, advice = str(error), "give its address with archives.NAME.url=…"
+    return UserError(f"{url} cannot be fetched: {reason}; {advice}")
+
+
+def _innermost(error: BaseException) -> str:
+    """The cause proper, of those that libraries wrap in each other."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return getattr(error, "strerror", None) or str(error)
