@@ -61,13 +61,7 @@ def steps_histogram(found: Survey, max_steps: int) -> Figure:
     shares = np.bincount(found.steps, minlength=max_steps + 1)[1:] / len(found.steps)
     axes.bar(range(1, max_steps + 1), shares, color=ACCENT)
     axes.axvline(found.mean_steps, color=SECOND, linewidth=1.5)
-    axes.annotate(
-        f" mean {found.mean_steps:.2f}",
-        (found.mean_steps, 1),
-        xycoords=("data", "axes fraction"),
-        color=SECOND,
-        va="top",
-    )
+    axes.set_title(f"mean {found.mean_steps:.2f}", color=SECOND)
     axes.set(xlabel="steps", ylabel="questions", xticks=range(1, max_steps + 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     return figure
