@@ -152,7 +152,7 @@ IMPLIED = {"clevr": ("grid", 3), "gqa": ("objects", 1)}
 
 
 def test_there_is_an_experiment_for_every_row():
-    assert set(EXPERIMENTS) == set(EXPECTED)
+    assert set(EXPERIMENTS) == {*EXPECTED, "few_images"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -195,6 +195,7 @@ def test_every_experiment_trains_one_batch(name, mini_root, gqa_root, shared_cac
     root, features = {
         "clevr": (mini_root, "state"),
         "gqa": (gqa_root, "objects"),
+        "few_images": (mini_root, "state"),
     }[name.partition("/")[0]]
     finished = program(
         f"data.root={root}",

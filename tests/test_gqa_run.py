@@ -9,7 +9,11 @@ from conftest import TINY, Program, command, json_lines
 
 from dact.datamodules import GQADataModule
 from dact.errors import UserError
+from dact.explain.knowledge import of_dataset
+from dact.explain.reasoning import Reasoner
+from dact.explain.report import write_report
 from dact.gqa_metrics import read_attentions
+from dact.runs.restore import answer_split, open_data, restore
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -146,3 +150,41 @@ def test_what_is_not_there_is_said(gqa_root, tmp_path, typed, message):
     program = Program(tmp_path, "data=gqa", f"data.root={gqa_root}", *TINY)
     with pytest.raises(UserError, match=message):
         program("model=mac", typed, f"data.cache_dir={tmp_path / 'c'}")
+
+
+def test_a_report_shows_boxes_of_objects_and_cells_of_grids(gqa, gqa_root, tmp_path):
+    kind, fitted, _ = gqa
+    restored = restore(fitted.last)
+    data = open_data(restored)
+    (split,) = data.splits_of("predict")
+    found = answer_split(restored, data)
+    reasoner = Reasoner(restored.network, restored.vocabulary)
+    titles = {"title": "GQA", "subtitle": kind}
+    path = write_report(tmp_path, found, reasoner, data, split, examples=3, **titles)
+    page = path.read_text()
+    assert f"<b>{100 * found.accuracy:.1f}%</b>accuracy" in page
+    steps = page.count('<figure class="step')
+    assert steps >= 3
+    assert page.count("data:image/png") == (0 if kind == "objects" else steps)
+    assert ("stroke-opacity" in page) == (kind == "objects")
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"families.svg", "question_01.svg", "steps.png"} <= names
+
+
+def test_an_image_of_the_dataset_can_be_asked_about_by_name(gqa):
+    kind, fitted, _ = gqa
+    restored = restore(fitted.last)
+    data = open_data(restored)
+    (split,) = data.splits_of("predict")
+    name = data.dataset(split).questions.images[1]
+    knowledge = of_dataset(data, split, name)
+    assert (knowledge.view.grid is None) == (kind == "objects")
+    if kind == "objects":
+        assert len(knowledge.view.boxes) == knowledge.num_cells
+        assert (knowledge.view.boxes >= 0).all()
+        assert (knowledge.view.boxes <= 1).all()
+    reasoner = Reasoner(restored.network, restored.vocabulary)
+    answer = reasoner.ask("Is the man to the left of the car?", *knowledge[:2])
+    assert answer.steps[0].cells.shape == (knowledge.num_cells,)
+    with pytest.raises(UserError, match="neither a file nor an image of"):
+        of_dataset(data, split, "nowhere")
