@@ -17,7 +17,7 @@ from typing import Any
 
 from dact.schema import Config
 
-#: Options whose values are paths.
+#: Options whose values are paths; addresses, whose options end in `.url`, are quoted like them.
 PATH_OPTIONS = (
     "ckpt_path",
     "warm_start",
@@ -116,7 +116,7 @@ def rewrite(arguments: Sequence[str], ponder_files: Collection[str]) -> list[str
         option = argument.partition("=")[0]
         if option == "ponder":
             argument = rewrite_ponder(argument, ponder_files)
-        elif option in PATH_OPTIONS and "=" in argument:
+        elif (option in PATH_OPTIONS or option.endswith(".url")) and "=" in argument:
             argument = quote_path(argument)
         rewritten.append(argument)
     return rewritten

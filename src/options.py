@@ -147,6 +147,8 @@ class MemberOptions:
     """Folder below the dataset's root."""
     features: list[str] | None = None
     """Values of `data.features` that need them; None: all."""
+    optional: bool = False
+    """Whether an archive without them will do."""
 
 
 @dataclass

@@ -37,6 +37,7 @@ class Server(ThreadingHTTPServer):
         self.ranges = True
         self.heads = True
         self.statuses = []
+        self.shifts = []
         self.asked = []
 
     def url(self, name):
@@ -57,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(b"")
 
     def answer(self, body):
-        server, whole = self.server, self.server.files.get(self.path[1:])
+        server, whole = self.server, self.server.files.get(self.path[1:].partition("?")[0])
         wanted = self.headers.get("Range")
         server.asked.append((self.command, wanted))
         if whole is None or body is None:
@@ -67,7 +68,11 @@ class Handler(BaseHTTPRequestHandler):
         start = 0
         if server.ranges and wanted and self.headers["If-Range"] == server.version:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start and server.shifts:
+            start += server.shifts.pop(0)
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
         self.send_header("Content-Length", str(len(whole) - start))
         if server.version:
             self.send_header("ETag", server.version)
@@ -95,9 +100,9 @@ def server():
         thread.join()
 
 
-def make_zip(members):
+def make_zip(members, kind=zipfile.ZIP_STORED):
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as file:
+    with zipfile.ZipFile(data, "w", kind) as file:
         for name, content in members.items():
             file.writestr(name, content)
     return data.getvalue()
@@ -222,6 +227,77 @@ def test_the_md5_decides(server, whole, tmp_path):
     assert len(unpacked(tmp_path)) == 2
 
 
+def test_a_kill_before_the_check_leaves_nothing_that_looks_good(
+    server, whole, tmp_path, monkeypatch
+):
+    wrong = ArchiveOptions(server.url("a.zip"), "0" * 32, members=WANTED)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(server, tmp_path, options=wrong)
+    server.asked.clear()
+    with pytest.raises(UserError, match="its md5 is"):
+        fetch(server, tmp_path, options=wrong)
+    assert ranges(server) == []
+    assert files_in(tmp_path) == {}
+
+
+def killed(*_):
+    raise KeyboardInterrupt
+
+
+def test_what_is_no_archive_is_not_kept(server, tmp_path):
+    server.files["a.zip"] = b"<html>It has moved.</html>"
+    with pytest.raises(UserError, match=r"is no zip file: .* archives\.a\.url=…"):
+        fetch(server, tmp_path)
+    assert files_in(tmp_path) == {}
+
+
+def test_a_damaged_archive_is_fetched_anew(server, whole, tmp_path):
+    server.files["a.zip"] = whole[:500_000] + bytes([whole[500_000] ^ 1]) + whole[500_001:]
+    with pytest.raises(UserError, match=r"damaged at top/noise/x\.bin"):
+        fetch(server, tmp_path)
+    server.files["a.zip"] = whole
+    fetch(server, tmp_path)
+    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
+
+
+def test_an_archive_from_elsewhere_is_not_taken_for_another(server, whole, tmp_path):
+    fetch(server, tmp_path, keep_archives=True)
+    server.files["b.zip"] = make_zip({"questions/a.json": b"[1]", "x.bin": b""})
+    fetch(server, tmp_path, options=ArchiveOptions(server.url("b.zip"), members=WANTED))
+    assert (tmp_path / "questions" / "a.json").read_bytes() == b"[1]"
+
+
+def test_a_note_that_was_cut_short_is_none(server, whole, tmp_path):
+    fetch(server, tmp_path)
+    (tmp_path / ".downloads" / "a.json").write_text('{"url": ')
+    said, _ = fetch(server, tmp_path)
+    assert said[-1] == f"a: 2 files in {tmp_path}"
+
+
+def test_a_file_that_changes_after_it_was_asked_about_goes_on_too(
+    server, whole, tmp_path, monkeypatch
+):
+    def change(say):
+        if "free on the disk" in say:
+            server.version = '"2"'
+            server.files["a.zip"] = make_zip({**MEMBERS, "top/noise/x.bin": NOISE[:-9]})
+
+    server.breaks = [10 * BLOCK] * 3
+    fetch(server, tmp_path, retries=0, say=change)
+    assert ranges(server) == [None, *(f"bytes={n * BLOCK}-" for n in (10, 20, 30))]
+    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE[:-9]
+
+
+def test_an_answer_from_another_place_is_not_spliced(server, whole, tmp_path):
+    server.breaks = [20 * BLOCK]
+    server.shifts = [5]
+    fetch(server, tmp_path)
+    assert ranges(server) == [None, f"bytes={20 * BLOCK}-", None]
+    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
+
+
 def test_refusals_are_said_and_not_repeated(server, whole, tmp_path):
     with pytest.raises(UserError, match=r"answers 404 Not Found; give its present address"):
         fetch(server, tmp_path, options=ArchiveOptions(server.url("b.zip"), members=WANTED))
@@ -320,6 +396,17 @@ def test_damage_inside_an_archive_is_found(tmp_path):
         plan(archive, WANTED, tmp_path)
 
 
+@pytest.mark.parametrize("at", range(40, 1000, 60))
+def test_damage_in_a_compressed_file_is_found(tmp_path, at):
+    archive = tmp_path / "a.zip"
+    data = bytearray(make_zip({"q/0.json": NOISE[:2000].hex()}, zipfile.ZIP_DEFLATED))
+    data[at] ^= 255
+    archive.write_bytes(data)
+    files = plan(archive, [MemberOptions("*.json")], tmp_path)
+    with pytest.raises(UserError, match=r"damaged at q/0\.json"):
+        unpack(archive, files)
+
+
 def test_an_archive_without_what_is_wanted_is_refused(tmp_path):
     archive = tmp_path / "a.zip"
     archive.write_bytes(make_zip({"__MACOSX/q/._a.json": b"", "q/._a.json": b""}))
@@ -342,7 +429,7 @@ CLEVR = {
 GQA = {
     "questions": ["val_all_questions.json", "train_all_questions/train_all_questions_0.json"],
     "scene_graphs": ["val_sceneGraphs.json"],
-    "choices": ["eval.py", "val_choices.json"],
+    "choices": ["eval.py", "val_choices.json", "train_choices/train_all_questions_0.json"],
     "objects": ["objects/gqa_objects_0.h5", "objects/gqa_objects_info.json"],
     "spatial": ["spatial/gqa_spatial_0.h5", "spatial/gqa_spatial_info.json"],
     "images": ["images/n1.jpg"],
@@ -382,6 +469,7 @@ def test_of_gqa_only_what_is_needed_is_fetched(server, tmp_path, features, pictu
         "questions/val_all_questions.json",
         "questions/train_all_questions/train_all_questions_0.json",
         "questions/val_choices.json",
+        "questions/train_choices/train_all_questions_0.json",
         "sceneGraphs/val_sceneGraphs.json",
         f"features/{features}/gqa_{features}_0.h5",
         f"features/{features}/gqa_{features}_info.json",
@@ -412,7 +500,7 @@ def test_what_the_command_leaves_can_be_trained_on(server, tmp_path):
         "data=clevr",
         "data.root=clevr root",
         "data.features=state",
-        f"archives.clevr.url={server.url('clevr.zip')}",
+        f"archives.clevr.url={server.url('clevr.zip')}?key=a,b&c={{d}}",
         f"archives.clevr.md5={hashlib.md5(data).hexdigest()}",
     )
     done = command(*typed, cwd=tmp_path)
@@ -427,6 +515,7 @@ def test_what_the_command_leaves_can_be_trained_on(server, tmp_path):
     ("typed", "message"),
     [
         (["data=clevr_mini"], "data=clevr_mini is made on first use, there is nothing to"),
+        (["data.features=objects"], "data.features=objects is unknown: choose grid or state"),
         (["retries=-1"], "retries=-1 is not possible"),
         (["archives.clevr.url=http://127.0.0.1:9/x"], "cannot be fetched"),
         (["data.root=file/x"], "cannot be written: Not a directory"),

@@ -3,6 +3,7 @@
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
@@ -12,6 +13,10 @@ from dact.errors import UserError
 from dact.options import MemberOptions
 
 _BLOCK = 1 << 20
+
+
+class DamagedError(UserError):
+    """An archive that has to be fetched again."""
 
 
 class Unpacked(NamedTuple):
@@ -35,14 +40,17 @@ def plan(archive: Path, wanted: Sequence[MemberOptions], root: Path) -> list[Unp
         root: the dataset's folder.
 
     Raises:
-        UserError: it is no zip file, has a member that would leave the folder, or lacks files of
-            a kind that is wanted.
+        DamagedError: it is no whole zip file.
+        UserError: it has a member that would leave the folder, or lacks files of
+            a kind that is wanted and not optional.
     """
     try:
         with zipfile.ZipFile(archive) as file:
             members = [member for member in file.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{archive} is no whole zip file ({error}): delete it") from error
+        raise DamagedError(
+            f"{archive} is no whole zip file ({error}): run the same command again to fetch it anew"
+        ) from error
     for member in members:
         _check_safe(archive, member)
     found = []
@@ -52,7 +60,7 @@ def plan(archive: Path, wanted: Sequence[MemberOptions], root: Path) -> list[Unp
             for member in members
             if (tail := _tail(member.filename, one.match))
         ]
-        if not paths:
+        if not paths and not one.optional:
             raise UserError(f"{archive} has no {one.match}: is it another version of the dataset?")
         found += paths
     return found
@@ -69,7 +77,8 @@ def unpack(
         show: is told the bytes of every piece.
 
     Raises:
-        UserError: there is no room, or the archive is damaged.
+        DamagedError: the archive is damaged.
+        UserError: there is no room.
     """
     missing = [one for one in plan if not one.is_there]
     check_room(archive, sum(one.member.file_size for one in missing))
@@ -78,10 +87,11 @@ def unpack(
         for one in missing:
             try:
                 _write(file, one, show)
-            except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-                raise UserError(
-                    f"{archive} is damaged at {one.member.filename} ({error}): delete it and run "
-                    "the same command again"
+            # RuntimeError: said to be encrypted, or packed in a way that is unknown.
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+                raise DamagedError(
+                    f"{archive} is damaged at {one.member.filename} ({error}): run the same "
+                    "command again to fetch it anew"
                 ) from error
 
 

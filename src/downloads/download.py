@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,12 +23,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from dact.datamodules.cache import check_room
+from dact.datamodules.cache import check_room, unfinished
 from dact.errors import UserError
 from dact.options import ArchiveOptions, MemberOptions
 
-from .archives import plan, unpack
-from .transfer import Partial, Remote, ask, fetch
+from .archives import DamagedError, plan, unpack
+from .transfer import Partial, Remote, ask, fetch, is_fetched, origin
 
 #: Below the dataset's root: archives, and notes of what was unpacked.
 FOLDER = ".downloads"
@@ -57,11 +59,22 @@ class Job(NamedTuple):
         return {"url": self.options.url, "md5": self.options.md5, "members": members}
 
     @property
+    def fetched(self) -> bool:
+        """Whether the archive is there, whole and from its address."""
+        return is_fetched(self.archive, self.options.url)
+
+    def forget_archive(self) -> None:
+        """Delete the archive."""
+        self.archive.unlink()
+        origin(self.archive).unlink(missing_ok=True)
+
+    @property
     def done(self) -> bool:
         """Whether everything needed was unpacked, of this very archive."""
-        if not self.note.exists():
+        try:
+            had, wanted = json.loads(self.note.read_text("utf-8")), self.receipt
+        except (FileNotFoundError, ValueError):
             return False
-        had, wanted = json.loads(self.note.read_text("utf-8")), self.receipt
         same = (had["url"], had["md5"]) == (wanted["url"], wanted["md5"])
         return same and all(member in had["members"] for member in wanted["members"])
 
@@ -88,8 +101,9 @@ def download(
         **how: `retries`, `timeout` and `pause` of `fetch`.
 
     Raises:
-        UserError: an archive cannot be fetched, is not what it should be, or there is no room.
+        UserError: unknown `features`, an archive that cannot be had or is damaged, or no room.
     """
+    _check_features(archives, features)
     how = {"retries": 5, "timeout": 60.0, "pause": time.sleep, **how}
     folder = root / FOLDER
     with _locked(folder):
@@ -108,8 +122,16 @@ def download(
                 _fetch(job, remotes[job.name], how)
             files = _unpack(job, root)
             if not keep_archives:
-                job.archive.unlink()
+                job.forget_archive()
             say(f"{job.name}: {files:,} files in {root}")
+
+
+def _check_features(archives: Mapping[str, ArchiveOptions], features: str) -> None:
+    """Raise UserError if the archives name values of `data.features`, but not this one."""
+    members = [member for options in archives.values() for member in options.members]
+    known = sorted({name for member in members for name in member.features or ()})
+    if known and features not in known:
+        raise UserError(f"data.features={features} is unknown: choose {' or '.join(known)}")
 
 
 def needed(options: ArchiveOptions, features: str, pictures: bool) -> list[MemberOptions]:
@@ -123,7 +145,7 @@ def survey(
     jobs: Sequence[Job], folder: Path, timeout: float, say: Callable[[str], None]
 ) -> dict[str, Remote]:
     """What has to be fetched: say how much it is, and check that there is room for it."""
-    remotes = {job.name: ask(job.options.url, timeout) for job in jobs if not job.archive.exists()}
+    remotes = {job.name: ask(job.options.url, timeout) for job in jobs if not job.fetched}
     total = 0
     for job in jobs:
         if (remote := remotes.get(job.name)) is None:
@@ -143,25 +165,44 @@ def survey(
 def _fetch(job: Job, remote: Remote, how: Mapping[str, Any]) -> None:
     """Fetch an archive, and keep it only if it is what it should be."""
     with _bar(job.name, remote.size) as (bar, task):
-        fetch(remote, job.archive, show=lambda done: bar.update(task, completed=done), **how)
-    if job.options.md5 is None:
-        return
-    with job.archive.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != job.options.md5:
-        job.archive.unlink()
+
+        def show(done: int) -> None:
+            bar.update(task, completed=done)
+
+        fetch(remote, job.archive, show=show, check=lambda path: _check(job, path), **how)
+
+
+def _check(job: Job, path: Path) -> None:
+    """Raise UserError unless the file at `path` is the archive."""
+    url, md5 = job.options.url, job.options.md5
+    if not zipfile.is_zipfile(path):
         raise UserError(
-            f"{remote.url} is damaged or has changed: its md5 is {found}, not {job.options.md5}; "
+            f"{url} is no zip file: run the same command again, or give the archive's present "
+            f"address with archives.{job.name}.url=…"
+        )
+    if md5 is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != md5.lower():
+        raise UserError(
+            f"{url} is damaged or has changed: its md5 is {found}, not {md5}; "
             f"run the same command again, or give archives.{job.name}.md5"
         )
 
 
 def _unpack(job: Job, root: Path) -> int:
     """Unpack what is needed and note it; returns the number of files."""
-    files = plan(job.archive, job.members, root)
-    with _bar(f"unpacking {job.name}", sum(one.member.file_size for one in files)) as (bar, task):
-        unpack(job.archive, files, lambda size: bar.advance(task, size))
-    job.note.write_text(json.dumps(job.receipt), "utf-8")
+    try:
+        files = plan(job.archive, job.members, root)
+        size = sum(one.member.file_size for one in files)
+        with _bar(f"unpacking {job.name}", size) as (bar, task):
+            unpack(job.archive, files, lambda size: bar.advance(task, size))
+    except DamagedError:
+        job.forget_archive()  # kept, it would be refused again and again
+        raise
+    unfinished(job.note).write_text(json.dumps(job.receipt), "utf-8")
+    os.replace(unfinished(job.note), job.note)
     return len(files)
 
 

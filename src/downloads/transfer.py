@@ -35,6 +35,8 @@ class Partial:
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(path.name + ".part")
+        self.now: Remote | None = None
+        """What it was begun with here: servers may send a newer file than the one asked for."""
         self._note = path.with_name(path.name + ".part.json")
 
     def size_of(self, remote: Remote) -> int:
@@ -49,13 +51,33 @@ class Partial:
 
     def begin(self, remote: Remote) -> None:
         """Start again, with nothing."""
+        self.now = remote
         self.path.write_bytes(b"")
         self._note.write_text(json.dumps([remote.url, remote.version]), "utf-8")
 
     def finish(self, path: Path) -> None:
-        """The file is whole: give it its name."""
+        """The file is whole: give it its name, and note where it came from."""
+        origin(path).write_text(json.dumps(json.loads(self._note.read_text("utf-8"))[0]), "utf-8")
         os.replace(self.path, path)
         self._note.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Forget it."""
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+
+def origin(path: Path) -> Path:
+    """The note beside a fetched file that says where it came from."""
+    return path.with_name(path.name + ".json")
+
+
+def is_fetched(path: Path, url: str) -> bool:
+    """Whether the file is there, whole and from this address."""
+    try:
+        return path.exists() and json.loads(origin(path).read_text("utf-8")) == url
+    except (OSError, ValueError):
+        return False
 
 
 def ask(url: str, timeout: float) -> Remote:
@@ -84,6 +106,7 @@ def fetch(
     timeout: float,
     pause: Callable[[float], None],
     show: Callable[[int], None],
+    check: Callable[[Path], None] = lambda path: None,
 ) -> None:
     """Fetch a file, going on with what is there of it.
 
@@ -94,19 +117,40 @@ def fetch(
         timeout: seconds without an answer after which it has broken off.
         pause: waits so many seconds before the next try.
         show: is told how many bytes there are.
+        check: raises a UserError if the whole file, not yet at `path`, is not what it should be.
 
     Raises:
-        UserError: it broke off too often, or the server refuses.
+        UserError: it broke off too often, the server refuses, or `check` does; what `check`
+            refuses is not kept.
     """
     partial = Partial(path)
+    _receive_all(remote, partial, retries, timeout, pause, show)
+    # Before it has its name: a kill in between must not leave a bad file that looks good.
+    try:
+        check(partial.path)
+    except UserError:
+        partial.drop()
+        raise
+    partial.finish(path)
+
+
+def _receive_all(
+    remote: Remote,
+    partial: Partial,
+    retries: int,
+    timeout: float,
+    pause: Callable[[float], None],
+    show: Callable[[int], None],
+) -> None:
+    """Try until the file is whole; the arguments are those of `fetch`."""
     failures = 0
     while True:
         before = partial.size_of(remote)
         try:
-            _receive(remote, partial, timeout, show)
-            return partial.finish(path)
+            return _receive(remote, partial, timeout, show)
         except requests.RequestException as error:
             refused = isinstance(error, requests.HTTPError) and error.response.status_code < 500
+            remote = partial.now or remote
             failures = 0 if partial.size_of(remote) > before else failures + 1
             if refused or failures > retries:
                 raise _failure(remote.url, error) from error
@@ -128,8 +172,12 @@ def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[i
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
             have = 0  # of another version, or a server that always sends all of it
+        elif not answer.headers.get("Content-Range", f"bytes {have}-").startswith(f"bytes {have}-"):
+            partial.begin(remote)
+            raise requests.ConnectionError("the server went on at another place")
         if not have:
-            partial.begin(remote._replace(version=_remote(remote.url, answer).version))
+            remote = _remote(remote.url, answer)
+            partial.begin(remote)
         with partial.path.open("ab") as file:
             for block in answer.iter_content(_BLOCK):
                 file.write(block)
