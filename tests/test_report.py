@@ -229,14 +229,18 @@ def test_groups_are_what_counting_one_by_one_gives(seed, size):
 
 
 @given(seed=st.integers(0, 99), size=st.integers(1, 60), count=st.integers(0, 70))
-def test_examples_are_distinct_and_a_third_of_them_wrong(seed, size, count):
+def test_examples_are_distinct_and_of_every_kind(seed, size, count):
     found = make_survey(np.random.default_rng(seed), size)
     chosen = choose_examples(found, count)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == min(count, size)
     right = dict(zip(found.positions.tolist(), found.right.tolist(), strict=True))
     wrong = sum(not right[position] for position in chosen)
-    assert wrong >= min(count // 3, (~found.right).sum())
+    assert wrong >= min(count // 4, (~found.right).sum())
+    steps = dict(zip(found.positions.tolist(), found.steps.tolist(), strict=True))
+    if count >= 4:
+        assert min(steps[position] for position in chosen) == found.steps.min()
+        assert max(steps[position] for position in chosen) == found.steps.max()
 
 
 def test_correlation_is_numpys_over_questions_with_a_program():

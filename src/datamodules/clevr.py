@@ -74,7 +74,7 @@ class CLEVRDataModule(VQADataModule):
         if not self.root.is_dir():
             raise UserError(
                 f"data.root={self.root}: no such folder; it should hold CLEVR's questions/ and "
-                "scenes/ or features/; set data.root"
+                "scenes/ or features/; set data.root, or fetch it with scripts/download.py"
             )
         (questions,) = self.question_files(split)
         if not questions.is_file():
@@ -93,7 +93,8 @@ class CLEVRDataModule(VQADataModule):
         if self.features == "grid" and not self._grid(split).is_file():
             raise UserError(
                 f"{self._grid(split)} is missing: it should hold a dataset 'data' of (images, "
-                "channels, height, width), row = image_index; or use data.features=state"
+                "channels, height, width), row = image_index; scripts/extract_features.py makes it "
+                "from images; or use data.features=state"
             )
 
     def question_files(self, split: str) -> Sequence[Path]:

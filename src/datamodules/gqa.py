@@ -71,7 +71,7 @@ class GQADataModule(VQADataModule):
         if not self.root.is_dir():
             raise UserError(
                 f"data.root={self.root}: no such folder; it should hold GQA's questions/ and "
-                "features/; set data.root"
+                "features/; set data.root, or fetch it with scripts/download.py"
             )
         question_files(self.root, split)
 

@@ -110,8 +110,8 @@ def correlation(found: Survey) -> float | None:
 def choose_examples(found: Survey, count: int, seed: int = 0) -> list[int]:
     """Positions of questions that are worth a look, in the order of the split.
 
-    A third are wrong answers, a third took the most steps, and the rest is drawn, evenly from all
-    question types; of each kind as many as there are.
+    A quarter each are wrong answers, took the most steps and took the fewest, evenly from all
+    question types and as far as there are such; the rest is drawn from all questions.
 
     Args:
         found: what was answered.
@@ -119,16 +119,14 @@ def choose_examples(found: Survey, count: int, seed: int = 0) -> list[int]:
         seed: of the draw.
     """
     shuffled = np.random.default_rng(seed).permutation(len(found.steps))
+    by_steps = shuffled[np.argsort(found.steps[shuffled], kind="stable")]
     wrong = shuffled[~found.right[shuffled]]
-    longest = shuffled[np.argsort(-found.steps[shuffled], kind="stable")]
     chosen: dict[int, None] = {}
-    for pool, share in ((wrong, count // 3), (longest, count // 3), (shuffled, count)):
-        for place in _evenly(pool, found.types):
-            if len(chosen) >= count or share == 0:
-                break
-            if place not in chosen:
-                chosen[place] = None
-                share -= 1
+    for pool in (wrong, by_steps[::-1], by_steps):
+        new = [place for place in _evenly(pool, found.types) if place not in chosen]
+        chosen |= dict.fromkeys(new[: count // 4])
+    rest = [place for place in shuffled.tolist() if place not in chosen]
+    chosen |= dict.fromkeys(rest[: count - len(chosen)])
     return sorted(int(found.positions[place]) for place in chosen)
 
 
