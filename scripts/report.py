@@ -15,6 +15,7 @@ from dact.console import silence_libraries
 from dact.errors import UserError
 from dact.explain.reasoning import Reasoner
 from dact.explain.report import write_report
+from dact.explain.writing import make_folder
 from dact.one_line import one_line_errors
 from dact.runs.compare import write_sweep_report
 from dact.runs.restore import answer_split, open_data, restore
@@ -47,12 +48,14 @@ def main() -> None:
 def report_of_checkpoint(arguments: argparse.Namespace) -> Path:
     """Answer the split, then write the page; returns where it is."""
     restored = restore(arguments.checkpoint)
+    output = arguments.output or folder_for(arguments.checkpoint)
+    make_folder(output)
     data = open_data(restored, arguments.root, arguments.split)
     (split,) = data.splits_of("predict")
     found = answer_split(restored, data, arguments.limit)
     model = restored.description.config["model"]["name"]
     return write_report(
-        arguments.output or folder_for(arguments.checkpoint),
+        output,
         found,
         Reasoner(restored.network, restored.vocabulary),
         data,

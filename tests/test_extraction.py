@@ -257,6 +257,19 @@ def test_a_full_disk_is_known_before_anything_is_computed(images, tmp_path, monk
         run(images, tmp_path / "out.hdf5")
 
 
+def test_a_place_that_cannot_be_written_is_named(images, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written: .* give another place"):
+        run(images, tmp_path / "file" / "out.hdf5")
+
+
+def test_a_file_of_another_program_is_not_replaced(images, tmp_path):
+    with h5py.File(tmp_path / "out.hdf5", "w") as file:
+        file["data"] = np.zeros((11, 5, 8, 11), np.float32)
+    with pytest.raises(UserError, match="was not made by this program: delete it"):
+        run(images, tmp_path / "out.hdf5")
+
+
 # Images.
 
 

@@ -18,7 +18,7 @@ from dact.errors import UserError
 from dact.explain.reasoning import Reasoner
 from dact.explain.report import write_report
 from dact.explain.survey import Survey, choose_examples, correlation, group_by, survey
-from dact.explain.sweep import Run, settings_of, write_csv
+from dact.explain.sweep import Run, settings_of, variants, write_csv
 from dact.lit_module import Prediction
 from dact.runs.compare import find_runs, write_sweep_report
 from dact.runs.restore import answer_split, open_data, restore
@@ -197,6 +197,13 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_report_that_cannot_be_written_is_one_line(decided, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = script("report.py", "--checkpoint", decided, "--output", "file/x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: file/x cannot be written: Not a")
+
+
 # Surveys.
 
 
@@ -273,10 +280,10 @@ def test_batches_in_any_order_are_one_survey(opened):
 
 
 RUNS = [
-    Run("a", "clevr", "dact", 12, 5e-3, 0, 0.90, 4.0, 1.0),
-    Run("b", "clevr", "dact", 12, 5e-3, 1, 0.94, 5.0, 3.0),
-    Run("c", "clevr", "mac", 3, 5e-3, 0, 0.80, 3.0, 2.0),
-    Run("d", "clevr", "mac", 3, 1e-3, 1, 0.80, 3.0, None),
+    Run("a", "clevr", "dact", 12, 5e-3, 0, "", 0.90, 4.0, 1.0),
+    Run("b", "clevr", "dact", 12, 5e-3, 1, "", 0.94, 5.0, 3.0),
+    Run("c", "clevr", "mac", 3, 5e-3, 0, "", 0.80, 3.0, 2.0),
+    Run("d", "clevr", "mac", 3, 1e-3, 1, "", 0.80, 3.0, None),
 ]
 
 
@@ -293,6 +300,22 @@ def test_runs_that_differ_in_seed_are_one_setting(tmp_path):
         rows = list(csv.DictReader(file))
     assert float(rows[0]["accuracy_deviation"]) == pytest.approx(0.0282843, rel=1e-5)
     assert rows[1]["milliseconds"] == ""
+
+
+def test_runs_that_differ_in_anything_else_are_other_settings():
+    wider = RUNS[1]._replace(variant="model.dim=96")
+    assert [one.label for one in settings_of([RUNS[0], wider])] == [
+        "τ=5e-3",
+        "τ=5e-3, model.dim=96",
+    ]
+    configs = [
+        {"model": {"name": "mac", "dim": 8}, "seed": 0, "data": {"root": "a", "fraction": 1.0}},
+        {"model": {"name": "mac", "dim": 8}, "seed": 1, "data": {"root": "b", "fraction": 0.1}},
+        {"model": {"name": "dact", "dim": 9}, "seed": 1, "data": {"root": "b", "fraction": 1.0}},
+    ]
+    assert variants(configs) == ["data.fraction=1.0", "data.fraction=0.1", ""]
+    starts = [{"model": {"name": "dact"}, "warm_start": w} for w in ("none", "auto", "a.ckpt")]
+    assert variants(starts) == ["warm_start=none", "warm_start=MAC", "warm_start=MAC"]
 
 
 def test_a_sweep_report_has_every_run_with_the_results_of_its_checkpoint(trained, tmp_path):

@@ -2,12 +2,33 @@
 
 import csv
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dact.command_line import cost_name
 from dact.options import ADAPTIVE_NETWORKS
+
+#: Groups of options that decide what is trained.
+_DECIDING = ("model", "ponder", "data", "optimizer")
+#: Options that make no other network, or that a setting's own name tells.
+_TOLD = (
+    "model.compile",
+    "model.max_steps",
+    "model.name",
+    "ponder.cost",
+    "data.name",
+    "data.root",
+    "data.cache_dir",
+    "data.eval_batch_size",
+    "data.num_workers",
+    "data.threads",
+    "data.split",
+    "data.network",
+    "data.mac",
+    "data.adaptive",
+    "data.generate",
+)
 
 
 class Run(NamedTuple):
@@ -20,6 +41,8 @@ class Run(NamedTuple):
     ponder_cost: float
     """τ; 0 for networks without one."""
     seed: int
+    variant: str
+    """What else it differs in from others of its model: `model.dim=96`; may be empty."""
     accuracy: float
     """In 0..1."""
     steps: float
@@ -54,19 +77,44 @@ def settings_of(runs: Iterable[Run]) -> list[Setting]:
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         cost = run.ponder_cost if run.model in ADAPTIVE_NETWORKS else 0.0
-        groups.setdefault((run.data, run.model, run.max_steps, cost), []).append(run)
+        key = (run.data, run.model, run.max_steps, cost, run.variant)
+        groups.setdefault(key, []).append(run)
     return [
         Setting(
             model,
-            f"τ={cost_name(cost)}" if model in ADAPTIVE_NETWORKS else f"{max_steps} steps",
+            _label(same[0]),
             data,
             len(same),
             spread([run.accuracy for run in same]),
             spread([run.steps for run in same]),
             _times(same),
         )
-        for (data, model, max_steps, cost), same in sorted(groups.items())
+        for (data, model, *_), same in sorted(groups.items())
     ]
+
+
+def variants(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each run differs in from others of its model, but for what settings tell anyway.
+
+    Args:
+        configs: resolved configurations, in plain containers.
+
+    >>> variants([{"model": {"name": "mac", "dim": d}} for d in (8, 8, 96)])
+    ['model.dim=8', 'model.dim=8', 'model.dim=96']
+    """
+    flat = [dict(_flatten({k: c[k] for k in _DECIDING if k in c})) for c in configs]
+    for own, config in zip(flat, configs, strict=True):
+        own["warm_start"] = "none" if config.get("warm_start") == "none" else "MAC"  # any MAC
+    found = []
+    for own in flat:
+        others = [other for other in flat if other["model.name"] == own["model.name"]]
+        differ = [
+            name
+            for name in sorted(own)
+            if not name.startswith(_TOLD) and any(o.get(name) != own[name] for o in others)
+        ]
+        found.append(", ".join(f"{name}={own[name]}" for name in differ))
+    return found
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -94,6 +142,21 @@ def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
             if number == 0:
                 writer.writerow(cells)
             writer.writerow(cells.values())
+
+
+def _label(run: Run) -> str:
+    """What a run is among those of its model."""
+    adaptive = run.model in ADAPTIVE_NETWORKS
+    name = f"τ={cost_name(run.ponder_cost)}" if adaptive else f"{run.max_steps} steps"
+    return f"{name}, {run.variant}" if run.variant else name
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _times(runs: Sequence[Run]) -> Spread | None:

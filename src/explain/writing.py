@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from dact.errors import UserError
+
 from . import figures
 from .page import render
 
@@ -39,10 +41,24 @@ def write_page(
     """
     embedded = [(one.caption, Markup(figures.for_page(one.figure))) for one in drawn.values()]
     page = render(name, figures=embedded, **values)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     own = {file: one.figure for file, one in drawn.items()}
     for file, figure in {**own, **(more or {})}.items():
         figures.save(figure, folder / "figures", file)
     path = folder / name
     path.write_text(page, "utf-8")
     return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for a page and its figures; before long work, to know that it can be written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror}; give another --output"
+        ) from error

@@ -67,11 +67,16 @@ class FeatureFile:
         return self.rows_done == self.rows
 
     def __enter__(self) -> "FeatureFile":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(f"{self.path} is being written by another process") from error
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be written: {error.strerror}; give another place with "
+                "output_dir=PATH"
+            ) from error
         try:
             self._begin()
         except BaseException:
@@ -138,14 +143,18 @@ class FeatureFile:
         noted = self._journal.read_text().rpartition("\n")[0] if self._journal.exists() else ""
         if noted and self._partial.exists() and self._is_ours(self._partial):
             self.rows_done = int(noted.rpartition("\n")[2])
+            check_room(self._partial, self._bytes_of(self.rows - self.rows_done))
         else:
             self._create()
         self._file = h5py.File(self._partial, "r+")
 
+    def _bytes_of(self, rows: int) -> int:
+        return rows * int(np.prod(self._shape[1:])) * self._dtype.itemsize
+
     def _create(self) -> None:
         self._journal.unlink(missing_ok=True)
         self._partial.unlink(missing_ok=True)
-        check_room(self._partial, int(np.prod(self._shape)) * self._dtype.itemsize)
+        check_room(self._partial, self._bytes_of(self.rows))
         with h5py.File(self._partial, "w") as file:
             place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -167,7 +176,7 @@ class FeatureFile:
             with h5py.File(path, "r") as file:
                 difference = self._difference(file)
         except (OSError, KeyError):
-            difference = "cannot be read"
+            difference = "is damaged, or was not made by this program"
         if difference is None or self._overwrite:
             return difference is None
         raise UserError(

@@ -12,7 +12,7 @@ from dact import run_folder
 from dact.batch import VQABatch
 from dact.errors import UserError
 from dact.explain import figures
-from dact.explain.sweep import Run, Setting, settings_of, write_csv
+from dact.explain.sweep import Run, Setting, settings_of, variants, write_csv
 from dact.explain.writing import Captioned, write_page
 from dact.models import MACNetwork
 
@@ -45,7 +45,8 @@ def write_sweep_report(
         times = list(measure(restored, root, questions))
     except UserError as error:
         notes.append(f"Times were not measured: {error}")
-    runs = [describe_run(one, time) for one, time in zip(restored, times, strict=True)]
+    differences = variants([one.description.config for one in restored])
+    runs = [describe_run(*one) for one in zip(restored, differences, times, strict=True)]
     settings = settings_of(runs)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
     path = write_page(
@@ -100,7 +101,7 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Restored], list[str]]:
     return found, notes
 
 
-def describe_run(restored: Restored, milliseconds: float | None) -> Run:
+def describe_run(restored: Restored, variant: str, milliseconds: float | None) -> Run:
     """A run's settings and its result on validation."""
     config, means = restored.description.config, restored.results["all"]
     return Run(
@@ -110,6 +111,7 @@ def describe_run(restored: Restored, milliseconds: float | None) -> Run:
         config["model"]["max_steps"],
         config["ponder"]["cost"],
         config.get("seed", 0),
+        variant,
         means.accuracy,
         means.steps,
         milliseconds,
