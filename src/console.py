@@ -11,6 +11,7 @@ _CHATTER = (
     "💡 Tip",
     "Loading `train_dataloader`",
     "`Trainer.fit` stopped: `max_epochs",
+    "`Trainer(limit_predict_batches",
     "Found current_model_state",
     "Restoring states from the checkpoint",
     "Restored all states from the checkpoint",

@@ -197,6 +197,17 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_report_may_have_no_examples_and_see_few_questions(decided, tmp_path):
+    more = ("--examples", 0, "--limit", 20, "--output", tmp_path)
+    done = script("report.py", "--checkpoint", decided, *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    page = Page(tmp_path / "report.html")
+    assert page.cards == []
+    assert page.of("script") == []
+    assert "<b>32</b>questions" in (tmp_path / "report.html").read_text(), "a whole batch"
+
+
 def test_a_report_that_cannot_be_written_is_one_line(decided, tmp_path):
     (tmp_path / "file").write_text("")
     done = script("report.py", "--checkpoint", decided, "--output", "file/x", cwd=tmp_path)
@@ -337,10 +348,21 @@ def test_runs_that_cannot_be_used_are_left_out_and_named(trained, tmp_path):
     for name, content in (("good", trained.mac.last.read_bytes()), ("bad", b"broken")):
         (tmp_path / name / "checkpoints").mkdir(parents=True)
         (tmp_path / name / "checkpoints" / "last.ckpt").write_bytes(content)
-    found, notes = find_runs([tmp_path])
+    found, notes = find_runs([tmp_path, tmp_path / "good"])
     assert [one.run for one in found] == ["good"]
     assert len(notes) == 1
     assert "bad" in notes[0]
+
+
+def test_runs_that_are_not_finished_are_named(trained, tmp_path):
+    first = sorted(trained.mac.last.parent.glob("epoch00-*.ckpt"))[0]
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(first.read_bytes())
+    found, notes = find_runs([tmp_path])
+    assert (len(found), found[0].epochs_left, len(notes)) == (1, 1, 1)
+    assert notes[0].startswith("Not finished: ")
+    assert notes[0].endswith("has 1 epochs to go")
+    assert restore(trained.mac.last).epochs_left == 0
 
 
 def test_without_its_data_a_sweep_has_no_times(trained, tmp_path):

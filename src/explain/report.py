@@ -88,6 +88,8 @@ def explain_examples(
     reasoner: Reasoner, data: VQADataModule, split: str, found: Survey, positions: Sequence[int]
 ) -> list[Example]:
     """Have the questions at `positions` answered once more, step by step."""
+    if not positions:
+        return []
     records = data.records(split, positions)
     views = views_of(data, split, positions)
     dataset = data.dataset(split)

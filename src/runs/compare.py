@@ -79,26 +79,29 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Restored], list[str]]:
     Raises:
         UserError: a folder is not there, or none of them has a run with results.
     """
-    found, notes = [], []
+    found: dict[Path, Restored] = {}
+    notes = []
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--sweep {folder}: no such folder")
         for last in sorted(folder.rglob(f"{run_folder.CHECKPOINTS}/{run_folder.LAST}")):
-            if "warm_start" in last.parts:
+            if "warm_start" in last.relative_to(folder).parts:
                 continue  # the MAC that a run trained for itself to start from
             try:
                 one = restore(last)
             except UserError as error:
                 notes.append(f"Left out: {error}")
                 continue
-            if "all" in one.results:
-                found.append(one)
-            else:
+            if "all" not in one.results:
                 notes.append(f"Left out: {last} was never validated")
+                continue
+            found[last.resolve()] = one  # folders may lie in each other
+            if one.epochs_left:
+                notes.append(f"Not finished: {last} has {one.epochs_left} epochs to go")
     if not found:
         rest = f" ({notes[0]})" if notes else ""
         raise UserError(f"no finished runs in {', '.join(map(str, folders))}{rest}")
-    return found, notes
+    return list(found.values()), notes
 
 
 def describe_run(restored: Restored, variant: str, milliseconds: float | None) -> Run:

@@ -33,6 +33,8 @@ class Restored(NamedTuple):
     description: checkpoints.Description
     results: dict[str, Any]
     """`GroupMeans` of its last validation, by group; may be empty."""
+    epochs_left: int
+    """Epochs that its training still had to go."""
 
     @property
     def data_name(self) -> str:
@@ -63,7 +65,15 @@ def restore(path: Path) -> Restored:
         **checkpoints.sizes(description, vocabulary),
     )
     checkpoints.load_weights(network, checkpoints.network_weights(saved), source=str(path))
-    return Restored(Path(path), network.eval(), vocabulary, description, checkpoints.results(saved))
+    results = checkpoints.results(saved)
+    left = _epochs_left(saved, description.config)
+    return Restored(Path(path), network.eval(), vocabulary, description, results, left)
+
+
+def _epochs_left(saved: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+    """0 of weights alone, and of a training without a number of epochs."""
+    wanted = config.get("trainer", {}).get("max_epochs")
+    return max(wanted - saved["epoch"] - 1, 0) if wanted and "epoch" in saved else 0
 
 
 def open_data(restored: Restored, root: Path | None = None, split: str | None = None) -> Any:
