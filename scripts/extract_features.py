@@ -1,6 +1,6 @@
 """Compute the features of a folder of images in CLEVR's layout, for `data.features=grid`.
 
-`python scripts/extract_features.py data=clevr data.root=… [backbone=…] [splits=[val]] …`
+`python scripts/extract_features.py data=clevr data.root=… [backbone=…] [splits=val] …`
 
 Reads `<data.root>/images/<split>/`, writes `<data.root>/features/<split>_features.hdf5` with a
 row per image. Run it again after an interruption: it goes on where it stopped.
@@ -60,7 +60,7 @@ def splits_of(root: Path, options: ExtractionConfig) -> list[str]:
         UserError: there are no images.
     """
     if options.splits is not None:
-        return options.splits
+        return [options.splits] if isinstance(options.splits, str) else list(options.splits)
     folder = root / "images"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; images lie in <data.root>/images/<split>")

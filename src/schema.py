@@ -207,7 +207,8 @@ class ExtractionConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)
-    splits: list[str] | None = None
+    splits: Any = None
+    """A name, a list of names, or None for all there are."""
     output_dir: str | None = None
     dtype: str = "float16"
     batch_size: int = 64

@@ -228,7 +228,8 @@ def test_other_settings_do_not_go_on_with_a_file(images, tmp_path, finished):
         with FeatureFile(path, ["x"], (5, 8, 11), np.dtype("float32"), {"backbone": "?"}) as file:
             file.append(np.zeros((1, 5, 8, 11)), [False])
     other = BackboneOptions("small", "small_backbone:Small", "head", None, SIZE)
-    with pytest.raises(UserError, match="overwrite=true"):
+    message = "made with layer=features, not head" if finished else "overwrite=true"
+    with pytest.raises(UserError, match=message):
         run(images, path, other)
     run(images, path, other, overwrite=True)
     assert rows_of(path).shape == (11, 2, 8, 11)
@@ -403,6 +404,7 @@ def test_devices_that_are_not_here_are_named():
         (["batch_size=0"], "batch_size=0 is not possible"),
         (["backbone.size=[224]"], r"backbone.size=\[224\] has 1 numbers, not 2"),
         (["splits=[nope]"], "nope: no such folder"),
+        (["splits=nowhere"], "nowhere: no such folder"),
         (["backbone=resnet1"], "there is no backbone=resnet1: did you mean resnet101"),
     ],
 )

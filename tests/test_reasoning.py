@@ -19,7 +19,7 @@ from dact.explain.knowledge import ImageReader, of_scene, read_scene
 from dact.explain.page import frames, render, shade, strip_html
 from dact.explain.reasoning import Reasoner
 from dact.explain.views import View, find_scenes, view_of_scene
-from dact.extraction import load_backbone
+from dact.extraction import describe_backbone, load_backbone
 from dact.options import BackboneOptions
 
 WORDS = [f"w{number}" for number in range(1, V - 1)]
@@ -237,9 +237,14 @@ def test_scenes_and_pictures_are_not_taken_for_each_other(tmp_path):
 
 
 def test_another_backbone_than_the_features_were_made_with_is_refused():
-    known = {"name": "small", "model": "small_backbone:Small", "layer": "features"}
-    fingerprint = load_backbone(BackboneOptions(**known)).fingerprint()
-    reader = ImageReader(describe("grid", backbone={**known, "fingerprint": fingerprint}))
+    options = BackboneOptions("small", "small_backbone:Small", "features")
+    known = describe_backbone(options, load_backbone(options))
+    reader = ImageReader(describe("grid", backbone=known))
     assert reader.read(Image.new("RGB", (50, 40))).num_cells == 56 * 56
-    with pytest.raises(UserError, match="with weights 000000"):
-        ImageReader(describe("grid", backbone={**known, "fingerprint": "000000000000"}))
+    for name, value, message in (
+        ("fingerprint", "0" * 12, "of small with weights 000000"),
+        ("layer", "head", "with layer head, but the backbone here has features"),
+        ("size", [9, 9], "with size"),
+    ):
+        with pytest.raises(UserError, match=message):
+            ImageReader(describe("grid", backbone={**known, name: value}), options)

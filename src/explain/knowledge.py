@@ -16,7 +16,7 @@ from dact.datamodules import VQADataModule
 from dact.datamodules.collate import collate
 from dact.datamodules.scene_states import scene_state
 from dact.errors import UserError
-from dact.extraction import Backbone, load_backbone, to_tensor
+from dact.extraction import Backbone, describe_backbone, load_backbone, to_tensor
 from dact.options import BackboneOptions
 
 from .views import LARGEST, View, view_of_scene, views_of
@@ -57,12 +57,22 @@ class ImageReader:
             )
         self.options = options or options_of(known)
         self.backbone: Backbone = load_backbone(self.options)
-        if known is not None and self.backbone.fingerprint() != known["fingerprint"]:
-            raise UserError(
-                f"this checkpoint was trained on features of {known['name']} with weights "
-                f"{known['fingerprint']}, not {self.backbone.fingerprint()}: give those with "
-                "--weights FILE"
-            )
+        if known is not None:
+            self._check(known)
+
+    def _check(self, known: Mapping[str, Any]) -> None:
+        """Refuse a backbone that makes other features than those of training."""
+        own = describe_backbone(self.options, self.backbone)
+        for name in ("fingerprint", "layer", "size", "mean", "std"):
+            if own[name] != known.get(name):
+                advice = (
+                    "give those with --weights FILE" if name == "fingerprint" else "leave it out"
+                )
+                what = "weights" if name == "fingerprint" else name
+                raise UserError(
+                    f"this checkpoint was trained on features of {known.get('name')} with {what} "
+                    f"{known.get(name)}, but the backbone here has {own[name]}: {advice}"
+                )
 
     @torch.inference_mode()
     def read(self, picture: Image.Image) -> Knowledge:

@@ -1,5 +1,6 @@
 """A file of features that is written in order, in as many runs as it takes."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -187,10 +188,20 @@ class FeatureFile:
     def _difference(self, file: h5py.File) -> str | None:
         data, names = file[DATASET], file["images"][:]
         for name, value in self._settings.items():
-            if data.attrs.get(name) != value:
-                return f"is of {name} {data.attrs.get(name)}, not {value}"
+            if (had := data.attrs.get(name)) != value:
+                return f"was made with {_differing(had, value)}"
         if len(names) != self.rows or (names != self._names).any():
             return f"is of other images ({len(names)}, now {self.rows})"
         if data.shape != self._shape or data.dtype != self._dtype:
             return f"has {data.dtype} rows of {data.shape[1:]}, not {self._dtype} {self._shape[1:]}"
         return None
+
+
+def _differing(had: str | None, wanted: str) -> str:
+    """What of a setting in JSON is another: `layer=layer2, not layer3`."""
+    try:
+        before, now = json.loads(had or "null"), json.loads(wanted)
+        names = [name for name in now if before.get(name) != now[name]]
+        return ", ".join(f"{name}={before.get(name)}, not {now[name]}" for name in names)
+    except (ValueError, AttributeError):
+        return f"{had}, not {wanted}"
