@@ -15,6 +15,7 @@ import yaml
 from torch import Tensor
 
 from dact import checkpoint as checkpoints
+from dact import checkpoint_file
 from dact.datamodules import Vocabulary, read_reference_dictionary
 from dact.datamodules.clevr import QUESTION_TYPES
 from dact.errors import UserError
@@ -116,7 +117,7 @@ def main() -> None:
     vocabulary = read_reference_dictionary(arguments.vocabulary, lowercase=arguments.mode == "gqa")
     weights = read_weights(arguments.checkpoint)
     checkpoint = convert(weights, values, vocabulary, arguments.mode)
-    checkpoints.save(arguments.output, checkpoint)
+    checkpoint_file.write(arguments.output, checkpoint)
     name = checkpoints.describe(checkpoint).config["model"]["name"]
     print(f"{arguments.output}: {name}, {vocabulary.num_answers} answers")
 

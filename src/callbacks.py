@@ -1,10 +1,9 @@
 """What happens around training and prediction."""
 
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, RichProgressBar
 from rich.console import Console
 
 from dact import checkpoint as checkpoints
@@ -21,47 +20,6 @@ class SelfDescribing(Callback):
     ) -> None:
         """See Lightning."""
         checkpoint[checkpoints.ENTRY] = checkpoints.entry(self.description, pl_module.results)
-
-
-class _AtEpochs(ModelCheckpoint):
-    """Saves when an epoch ends, and only then."""
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Nothing: by now the raw weights are overwritten by the averaged ones."""
-
-
-class _BetweenEpochs(_AtEpochs):
-    """Saves every so many steps."""
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Nothing: Lightning would point `last.ckpt` back to the latest of these."""
-
-
-def checkpoint_callbacks(
-    folder: Path, *, keep: int, every_n_steps: int | None
-) -> list[ModelCheckpoint]:
-    """One checkpoint at the end of each epoch, and one every so many steps if asked for.
-
-    Args:
-        folder: `checkpoints/` of the run.
-        keep: how many of the newest stay; -1: all.
-        every_n_steps: training steps between periodic checkpoints; None: none besides.
-    """
-    common = {
-        "dirpath": folder,
-        "filename": "epoch{epoch:02d}-step{step:06d}",
-        "auto_insert_metric_name": False,
-        "monitor": "step",
-        "mode": "max",
-        "save_top_k": keep,
-        "save_last": "link",
-        "enable_version_counter": False,
-        "save_on_train_epoch_end": True,
-    }
-    epochs = _AtEpochs(**common, every_n_epochs=1)
-    if every_n_steps is None:
-        return [epochs]
-    return [epochs, _BetweenEpochs(**common, every_n_train_steps=every_n_steps)]
 
 
 class EpochSummary(Callback):

@@ -1,18 +1,15 @@
 """Self-describing checkpoints: weights with the configuration and vocabulary that explain them."""
 
-import os
-import pickle
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
+from dact import checkpoint_file
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.metrics import GroupMeans
@@ -77,21 +74,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         UserError: missing, damaged, malicious, or not one of ours.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # guesses at what a damaged file may be
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"checkpoint {path} does not exist") from error
-    except PermissionError as error:
-        raise UserError(f"checkpoint {path} may not be read: ask its owner") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"checkpoint {path} is damaged or holds something other than plain data: refused"
-        ) from error
-    except Exception as error:  # a damaged file raises nearly anything
-        raise UserError(
-            f"checkpoint {path} cannot be read (cut short or damaged): use an earlier one"
-        ) from error
+    checkpoint = checkpoint_file.read(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(ENTRY), dict):
         raise UserError(
             f"{path} is no checkpoint of this program; for one of the authors' released code "
@@ -152,17 +135,6 @@ def results(checkpoint: Mapping[str, Any]) -> dict[str, GroupMeans]:
 def entry(description: Description, found: Mapping[str, GroupMeans]) -> dict[str, Any]:
     """Our entry of a checkpoint, in plain containers."""
     return {**description._asdict(), "results": {name: list(row) for name, row in found.items()}}
-
-
-def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Write a checkpoint so that the file is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # with the user's permissions
-    try:
-        torch.save(dict(checkpoint), temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_vocabulary(checkpoint: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -> None:

@@ -13,6 +13,7 @@ from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
 from dact.metrics import AnswerMetrics, GroupMeans
 from dact.models.network import MACNetwork, VQAOutput
+from dact.schedules import trapezoid
 
 
 class Prediction(NamedTuple):
@@ -75,6 +76,7 @@ class VQALitModule(pl.LightningModule):
         self.test_metrics = AnswerMetrics(type_names)
         self.results: dict[str, GroupMeans] = {}
         self.plateau: ReduceLROnPlateau | None = None
+        self._total_steps: float | None = None
         self.attentive = False
         """Whether evaluation hands out attention; nobody leaves a batch then, so it is slower."""
 
@@ -179,6 +181,7 @@ class VQALitModule(pl.LightningModule):
             )
         if self.schedule != "trapezoid":
             return optimizer
+        self._total_steps = None
         scheduler = LambdaLR(optimizer, self._trapezoid)
         return {
             "optimizer": optimizer,
@@ -186,10 +189,10 @@ class VQALitModule(pl.LightningModule):
         }
 
     def _trapezoid(self, step: int) -> float:
-        total = self.trainer.estimated_stepping_batches
-        rising = (step + 1) / max(self.warmup * total, 1)
-        falling = (total - step) / max(self.decay * total, 1)
-        return max(0.0, min(1.0, rising, falling))
+        """Factor of the rate; 0 until `on_train_start`, when the number of steps is known."""
+        if self._total_steps is None:
+            return 0.0
+        return trapezoid(step, self._total_steps, warmup=self.warmup, decay=self.decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the plateau schedule."""
@@ -201,7 +204,17 @@ class VQALitModule(pl.LightningModule):
         self._plateau_state = checkpoint.get("plateau")
 
     def on_train_start(self) -> None:
-        """Restore the plateau schedule of a resumed run."""
+        """Restore the plateau schedule of a resumed run; begin or go on with the trapezoid.
+
+        Asked for the number of steps any earlier, Lightning would open the training data before it
+        restores the place in them of a resumed run, and begin the epoch anew.
+        """
         state = getattr(self, "_plateau_state", None)
         if self.plateau is not None and state is not None:
             self.plateau.load_state_dict(state)
+        if self.schedule == "trapezoid":
+            self._total_steps = self.trainer.estimated_stepping_batches
+            schedule = self.lr_schedulers()
+            factor = self._trapezoid(schedule.last_epoch)
+            for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+                group["lr"] = rate * factor

@@ -44,13 +44,23 @@ def folders_of(mode: str, name: str) -> list[Path]:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Checkpoints of a run folder, the newest first (by training step, not by file time)."""
+    paths = (folder / CHECKPOINTS).glob("[!.]*.ckpt")
+    return sorted((path for path in paths if path.exists()), key=step_of, reverse=True)
 
-    def step(path: Path) -> int:
-        match = re.search(r"step(\d+)", path.resolve().name)
-        return int(match[1]) if match else -1
 
-    paths = (folder / CHECKPOINTS).glob("*.ckpt")
-    return sorted((path for path in paths if path.exists()), key=step, reverse=True)
+def checkpoint_name(epoch: int, step: int) -> str:
+    """Name of a checkpoint, without anything that Hydra could not read back.
+
+    >>> checkpoint_name(3, 625)
+    'epoch03-step000625.ckpt'
+    """
+    return f"epoch{epoch:02d}-step{step:06d}.ckpt"
+
+
+def step_of(path: Path) -> int:
+    """Training step of a checkpoint, or of the one that a link points to; -1 if not in its name."""
+    match = re.search(r"step(\d+)", path.resolve().name)
+    return int(match[1]) if match else -1
 
 
 def newest_with_checkpoint(name: str) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from dact import checkpoint as checkpoints
+from dact import checkpoint_file
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.metrics import GroupMeans
@@ -68,7 +69,7 @@ def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
         new = checkpoints.results(checkpoint)["all"].accuracy
         if known is not None and known.results["all"].accuracy >= new:
             return False
-        checkpoints.save(place / FILE, checkpoint)
+        checkpoint_file.write(place / FILE, checkpoint)
         return True
 
 

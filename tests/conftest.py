@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig, OmegaConf
 
 import run
-from dact import checkpoint, command_line, config, run_folder
+from dact import checkpoint, checkpoint_file, command_line, config, run_folder
 from dact.datamodules import clevr_mini, gqa_mini
 
 # A busy machine is no mistake of the code.
@@ -268,5 +268,5 @@ def decided(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = torch.Generator().manual_seed(4)  # of those tried, the one with most variety
     weight.copy_(30 * torch.randn(weight.shape, generator=generator))
     path = tmp_path_factory.mktemp("decided") / "decided.ckpt"
-    checkpoint.save(path, saved)
+    checkpoint_file.write(path, saved)
     return path

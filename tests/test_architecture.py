@@ -30,12 +30,12 @@ models: functional rows
 models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.fixed halting.act halting.dact halting loop
 models: network factory reference .
-losses metrics
+losses metrics schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
 datamodules: base clevr gqa mini factory .
 downloads: transfer archives download .
 extraction: packaged images backbones feature_file extract .
-lit_module checkpoint
+lit_module checkpoint_file checkpoint stopping saving
 warm_start callbacks ordered_lines predictions loggers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .

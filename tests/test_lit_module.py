@@ -9,6 +9,7 @@ from batches import make_network, make_options
 
 from dact import checkpoint
 from dact.lit_module import VQALitModule
+from dact.schedules import trapezoid
 
 TYPES = ["count", "exist"]
 
@@ -63,11 +64,9 @@ def test_the_gate_moves_at_its_own_rate(program):
 # Schedules.
 
 
-def factors(total, **options):
+def factors(total, **shares):
     """What the trapezoid multiplies the rate by, at each of `total` steps and after them."""
-    module = make_module(schedule="trapezoid", **options)
-    module._trainer = SimpleNamespace(estimated_stepping_batches=total)
-    return [module._trapezoid(step) for step in range(total + 1)]
+    return [trapezoid(step, total, **shares) for step in range(total + 1)]
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 1001])

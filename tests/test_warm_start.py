@@ -9,7 +9,7 @@ from conftest import TINY, Program, compose, plain
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from dact import checkpoint, checks, config, warm_start
+from dact import checkpoint, checkpoint_file, checks, config, warm_start
 from dact.datamodules import build_datamodule
 from dact.errors import UserError
 from dact.metrics import GroupMeans
@@ -62,9 +62,10 @@ def test_offers_wait_for_each_other(tmp_path, monkeypatch):
     held = []
     acquire = FileLock.__enter__
     monkeypatch.setattr(FileLock, "__enter__", lambda lock: held.append(lock) or acquire(lock))
-    save = checkpoint.save
+    save = checkpoint_file.write
     monkeypatch.setattr(
-        "dact.checkpoint.save", lambda *given: [save(*given) for lock in held if lock.is_locked]
+        "dact.checkpoint_file.write",
+        lambda *given: [save(*given) for lock in held if lock.is_locked],
     )
     assert warm_start.offer(tmp_path, entry(0.5, 1))
     assert kept(tmp_path) == 1

@@ -12,11 +12,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from dact import checkpoint as checkpoints
 from dact import checks, command_line, run_folder, warm_start, word_vectors
 from dact import config as configs
-from dact.callbacks import EpochSummary, SelfDescribing, checkpoint_callbacks
+from dact.callbacks import EpochSummary, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
 from dact.errors import UserError
 from dact.models import MACNetwork
+from dact.saving import RunCheckpoints
 from dact.schema import Config
 
 from .parts import (
@@ -156,7 +157,7 @@ def _callbacks(
         EMAWeightAveraging(decay=config.optimizer.ema_decay),
         SelfDescribing(description),
         EpochSummary(),
-        *checkpoint_callbacks(
+        RunCheckpoints(
             folder / run_folder.CHECKPOINTS,
             keep=config.keep_checkpoints,
             every_n_steps=config.checkpoint_every,

@@ -15,6 +15,7 @@ from dact import config as configs
 from dact import warm_start
 from dact.allocator import keep_freed_memory
 from dact.callbacks import progress_bar
+from dact.checkpoint_file import WholeFiles
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
@@ -79,11 +80,14 @@ def make_trainer(
     arguments = asdict(config.trainer)
     arguments["default_root_dir"] = arguments["default_root_dir"] or str(folder)
     bars = progress_bar(arguments.pop("enable_progress_bar"))
+    plugins = arguments.pop("plugins") or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
     try:
         return pl.Trainer(
             **arguments,
             enable_progress_bar=bool(bars),
             logger=logger or False,
+            plugins=[*plugins, WholeFiles()],
             callbacks=[*callbacks, *bars],
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:

@@ -1,0 +1,100 @@
+"""Signals that ask a training to stop: it goes on to a point from where it can be resumed."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from types import FrameType
+
+from dact.errors import UserError
+
+#: What tells a SLURM job, with `#SBATCH --signal=SIGUSR1@90`, that its time is nearly up.
+REQUEUE = signal.SIGUSR1
+_ALWAYS = (signal.SIGTERM, signal.SIGINT)
+_IF_MEANT = (signal.SIGUSR1, signal.SIGUSR2)
+
+
+class StopSignals:
+    """Notes that a signal came, for somebody who asks when it suits.
+
+    Make one before the trainer, which has handlers of its own: they would save in the middle of a
+    step, and end the processes of a run at different ones.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        """Number of the signal that came, or 0."""
+        self._before = {number: signal.getsignal(number) for number in (*_ALWAYS, *_IF_MEANT)}
+        self._watched: list[int] = []
+
+    def watch(self) -> None:
+        """Note signals from now on; nothing outside the main thread, where Python allows none."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        meant = [n for n in _IF_MEANT if callable(self._before[n])]
+        if slurm_job() and REQUEUE not in meant:
+            meant.append(REQUEUE)
+        self._watched = [*_ALWAYS, *meant]
+        for number in self._watched:
+            signal.signal(number, self._note)
+
+    def release(self) -> None:
+        """Put the handlers back that were there before all."""
+        while self._watched:
+            number = self._watched.pop()
+            signal.signal(number, self._before[number])
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.received:  # the user will not wait
+            raise KeyboardInterrupt
+        self.received = number
+
+    def obey(self, number: int, *, first: bool) -> None:
+        """End the program, now that everything is saved.
+
+        A handler that was there before the training began decides for itself, as that of a
+        launcher of cluster jobs which puts the job into its queue again.
+
+        Args:
+            number: the signal.
+            first: whether this is the first process of the run.
+
+        Raises:
+            SystemExit: with the status that a program has which the signal ended.
+        """
+        self.received = 0
+        before = self._before.get(number)
+        if number != signal.SIGINT and callable(before):
+            before(number, None)
+            return
+        if number == REQUEUE and first:
+            _requeue()
+        # Another status than 0 of a process that Lightning started ends the first one at once.
+        raise SystemExit(128 + number if first else 0)
+
+
+def slurm_job() -> str | None:
+    """Id of the SLURM job that this process is part of; it stays the same when requeued."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    if array is not None:
+        return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '0')}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def was_requeued() -> bool:
+    """Whether the SLURM job of this process has run before."""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
+
+
+def _requeue() -> None:
+    job = slurm_job() or ""
+    if not re.fullmatch(r"\d+(_\d+)?", job):
+        raise UserError(f"SLURM's job id {job!r} is none: the job is saved, but not requeued")
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(
+            f"the job is saved, but cannot be requeued ({error}): submit it again with "
+            "ckpt_path=last"
+        ) from error
