@@ -19,6 +19,8 @@ from dact.options import ADAPTIVE_NETWORKS
 #: Inside a run folder.
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
+WARM_START = "warm_start"
+"""Run folder of a MAC that was trained for this run first."""
 
 
 def run_name(data: str, model: str, cost: float, seed: int) -> str:
@@ -67,6 +69,11 @@ def newest_with_checkpoint(name: str) -> Path | None:
     """The newest training folder of a configuration that holds a checkpoint."""
     folders = [folder for folder in folders_of("fit", name) if checkpoints_in(folder)]
     return folders[-1] if folders else None
+
+
+def stopped_before_its_own_training(folder: Path) -> bool:
+    """Whether a run was stopped while it still trained the MAC that it starts from."""
+    return not checkpoints_in(folder) and bool(checkpoints_in(folder / WARM_START))
 
 
 @functools.cache

@@ -97,7 +97,7 @@ class RunCheckpoints(Checkpoint):
             return
         self._saved_at = trainer.global_step
         path = self.folder / run_folder.checkpoint_name(trainer.current_epoch, self._saved_at)
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero:
             _point_to(path, self.folder / run_folder.LAST)
             self._remove_old()

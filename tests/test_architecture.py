@@ -39,7 +39,7 @@ lit_module checkpoint_file checkpoint stopping saving
 warm_start callbacks ordered_lines predictions loggers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . parts fit official evaluate restore compare
+runs: . processes parts start fit official evaluate restore compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

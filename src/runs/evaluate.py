@@ -23,6 +23,7 @@ from .parts import (
     show,
     sizes,
 )
+from .processes import started
 
 
 def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
@@ -38,6 +39,11 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     Returns:
         The accuracy, in 0..1; None of a prediction.
     """
+    with started(config.trainer, folder) as shared:
+        return _evaluate(config, shared, typed)
+
+
+def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
     if not config.ckpt_path:
         raise UserError(f"mode={config.mode} needs a checkpoint: ckpt_path=PATH or ckpt_path=last")
     files = run_folder.candidates(config.ckpt_path, folder, configs.name_of(config))

@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from dact import checkpoint as checkpoints
@@ -17,13 +18,14 @@ from dact.allocator import keep_freed_memory
 from dact.callbacks import progress_bar
 from dact.checkpoint_file import WholeFiles
 from dact.datamodules import Vocabulary, VQADataModule
-from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.metrics import GroupMeans
 from dact.models import MACNetwork, build_network
 from dact.report import results_table
 from dact.schema import Config
 from dact.word_vectors import read_word_vectors
+
+from .processes import refused_options
 
 
 def set_up_process(config: Config) -> None:
@@ -91,8 +93,7 @@ def make_trainer(
             callbacks=[*callbacks, *bars],
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"these trainer options do not work here: {reason}") from error
+        raise refused_options(error) from error
 
 
 def finish_logging(trainer: pl.Trainer) -> None:
@@ -138,5 +139,6 @@ def show(
 
 
 def say(text: str) -> None:
-    """Print a line as it is, paths unbroken."""
-    Console().print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    """Print a line as it is, paths unbroken; once for all processes."""
+    if rank_zero_only.rank == 0:
+        Console().print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)

@@ -1,0 +1,90 @@
+"""The processes of a run on several devices: all are there before anything is decided."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from dact import run_folder
+from dact.errors import UserError
+from dact.schema import TrainerConfig
+
+#: Strategies that start their processes when the trainer begins, and not as programs.
+_STARTED_LATER = ("spawn", "fork", "notebook")
+
+
+@contextmanager
+def started(config: TrainerConfig, folder: Path) -> Iterator[Path]:
+    """Start the other processes of a run, or meet those that a cluster has started.
+
+    Lightning's trainer would start them only when it begins to fit, when the first of them has
+    decided much already. Should this process fail, it takes those that it started along.
+
+    Args:
+        config: of the trainer.
+        folder: of the run, as this process knows it.
+
+    Yields:
+        The folder of the first process, for all.
+
+    Raises:
+        UserError: devices that are not there.
+    """
+    fabric = _fabric(config)
+    if fabric is None:
+        yield folder
+        return
+    fabric.launch()
+    try:
+        shared = agreed(folder)
+        if shared != folder:
+            run_folder.remove_if_unused(folder)
+        yield shared
+    except BaseException:
+        for process in getattr(fabric.strategy.launcher, "procs", ()):
+            process.kill()
+        raise
+
+
+def starts_others(config: TrainerConfig) -> bool:
+    """Whether a run with this trainer begins by starting its own program again, on other devices.
+
+    Raises:
+        UserError: devices that are not there.
+    """
+    fabric = _fabric(config)
+    if fabric is None:
+        return False
+    return not fabric.strategy.cluster_environment.creates_processes_externally
+
+
+def _fabric(config: TrainerConfig) -> Fabric | None:
+    """What starts the processes; None if there is but one, or if the trainer forks them."""
+    if any(word in str(config.strategy) for word in _STARTED_LATER):
+        return None
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator, devices=config.devices, num_nodes=config.num_nodes
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise refused_options(error) from error
+    return fabric if fabric.world_size > 1 else None
+
+
+def refused_options(error: Exception) -> UserError:
+    """What to say of options that Lightning refuses."""
+    reason = " ".join(str(error).split())
+    return UserError(f"these trainer options do not work here: {reason}")
+
+
+def agreed(value: Any) -> Any:
+    """The value that the first process has, on all processes of the run."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    shared = [value]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]

@@ -1,0 +1,176 @@
+"""What a training starts from: a checkpoint of its own, a trained MAC, or word vectors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from dact import checkpoint as checkpoints
+from dact import command_line, run_folder, warm_start, word_vectors
+from dact import config as configs
+from dact.datamodules import VQADataModule
+from dact.errors import UserError
+from dact.models import MACNetwork
+from dact.schema import Config
+
+from .parts import load_word_vectors, mac_folder, say, set_up_process
+from .processes import agreed
+
+#: Seconds between two looks at a lock.
+_PATIENCE = 10.0
+
+
+class Start(NamedTuple):
+    """What a fit starts from."""
+
+    resume_from: Path | None = None
+    """A checkpoint of its own."""
+    saved: dict[str, Any] | None = None
+    """That checkpoint, loaded."""
+    started_from: dict[str, Any] | None = None
+    """Results of the MAC that it started from, as in the description of a checkpoint."""
+    word_vectors: str | None = None
+    """Which word vectors it started from, as in the description of a checkpoint."""
+
+
+def find_start(
+    config: Config,
+    folder: Path,
+    typed: Sequence[str],
+    data: VQADataModule,
+    network: MACNetwork,
+    train: Callable[[Config, Path, Sequence[str]], Any],
+) -> Start:
+    """Load what a fit starts from, or find what it goes on from.
+
+    Word vectors are read only where nothing else gives the weights: a checkpoint of this run and
+    a trained MAC bring their own, which were trained since.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        typed: the user's overrides, which a MAC that has to be trained first shares.
+        data: set up.
+        network: gets the weights, unless Lightning is to load them.
+        train: trains a network, given its configuration, folder and overrides.
+    """
+    if config.ckpt_path and not run_folder.stopped_before_its_own_training(folder):
+        return _resume(config, folder, data, network)
+    given = config.model.embedding.path
+    vectors = word_vectors.identity(given) if given else None
+    if config.model.name != "mac" and config.warm_start != "none":
+        path = Path(config.warm_start).expanduser()
+        if config.warm_start == "auto":
+            place = mac_folder(config, data, vectors)
+            path = _cached_mac(place, config, folder, typed, train)
+            set_up_process(config)  # as if no other training had been there
+        mac = _load_mac(path, network, data, vectors)
+        return Start(started_from=mac, word_vectors=vectors)
+    if given:
+        load_word_vectors(network, given, data.vocabulary)
+    return Start(word_vectors=vectors)
+
+
+def _resume(config: Config, folder: Path, data: VQADataModule, network: MACNetwork) -> Start:
+    """Find the newest whole checkpoint; Lightning loads it."""
+    files = run_folder.candidates(config.ckpt_path, folder, configs.name_of(config))
+    path, saved = checkpoints.load_first_whole(files)
+    checkpoints.check_resumable(saved, asdict(config), network, data.vocabulary, source=str(path))
+    known = checkpoints.describe(saved)
+    _check_word_vectors(config.model.embedding.path, known.word_vectors, source=path)
+    say(f"going on from {path}")
+    return Start(path, saved, known.started_from, known.word_vectors)
+
+
+def _check_word_vectors(path: str | None, known: str | None, *, source: Path) -> None:
+    """Refuse other word vectors than a run began with; their file may be anywhere, or gone."""
+    if not path or (known and not Path(path).expanduser().exists()):
+        return
+    if known is None or word_vectors.identity(path) != known:
+        raise UserError(
+            f"{source} did not begin with the word vectors in {path}: leave "
+            "model.embedding.path out, or start a run of its own without ckpt_path"
+        )
+
+
+def _load_mac(
+    path: Path, network: MACNetwork, data: VQADataModule, vectors: str | None
+) -> dict[str, Any]:
+    """Load a trained MAC into `network`; returns its results by group, in plain containers."""
+    start = warm_start.load_into(network, path, data.vocabulary)
+    accuracy = start.results.get("all")
+    known = f"{100 * accuracy.accuracy:.1f} % on validation" if accuracy else "unknown accuracy"
+    say(f"starting from the MAC in {path} ({known})")
+    if vectors not in (None, start.word_vectors):
+        say("its words, which are not those of model.embedding.path, stay as they are")
+    return {name: list(means) for name, means in start.results.items()}
+
+
+def _cached_mac(
+    place: Path,
+    config: Config,
+    folder: Path,
+    typed: Sequence[str],
+    train: Callable[[Config, Path, Sequence[str]], Any],
+) -> Path:
+    """The checkpoint of the MAC that is kept in `place`, trained first where that is quick.
+
+    Of several runs that miss the same MAC one trains it, and the others wait.
+    """
+    found = agreed(warm_start.find(place))
+    if found is not None:
+        return found.path
+    arguments = configs.mac_overrides(config, typed)
+    if config.data.generate is None:
+        raise UserError(
+            f"no trained MAC to start from in {place}: train it with "
+            f"`python run.py {command_line.for_shell(arguments)}`, "
+            "or give warm_start=PATH or warm_start=none"
+        )
+    with _only_trainer(place):
+        found = agreed(warm_start.find(place))
+        if found is not None:
+            return found.path
+        say("no trained MAC yet: training it first")
+        mac_run = folder / run_folder.WARM_START
+        mac_run.mkdir(exist_ok=True)
+        begun = agreed(bool(run_folder.checkpoints_in(mac_run)))
+        own = ["ckpt_path=last"] if begun else []
+        train(configs.compose([*arguments, *own]), mac_run, arguments)
+        found = agreed(warm_start.find(place))
+        # Those of a limited run are not kept for others.
+        trial = agreed(run_folder.checkpoints_in(mac_run))
+    if found is None and not trial:
+        raise UserError("the trial of a MAC left nothing to start from: give warm_start=none")
+    return found.path if found else trial[0]
+
+
+@contextmanager
+def _only_trainer(place: Path) -> Iterator[None]:
+    """Hold, for all processes of the run, the right to train the MAC of `place`."""
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / "training.lock")
+    told = False
+    while not agreed(_taken(lock)):
+        if not told:
+            say(f"another run is training the MAC for {place}: waiting for it")
+            told = True
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _taken(lock: FileLock) -> bool:
+    """Wait for a lock, but not for so long that other processes give this one up."""
+    if rank_zero_only.rank != 0:
+        return False
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        return False
+    return True
