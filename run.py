@@ -10,9 +10,11 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dact import checks, command_line, config, run_folder
+from dact import checks, command_line, run_folder
+from dact import config as configs
 from dact.console import silence_libraries
 from dact.one_line import ends_in_one_line, one_line_errors
 
@@ -25,24 +27,28 @@ def main(cfg: DictConfig) -> float | None:
     """One run. Returns the validation accuracy of a fit, for sweepers that optimise."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
+    sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
-        return run(cfg, folder=folder, typed=list(hydra_config.overrides.task))
+        return run(cfg, folder=folder, typed=list(hydra_config.overrides.task), sweep=sweep)
     except BaseException:
         run_folder.remove_if_unused(folder)
         raise
 
 
-def run(cfg: DictConfig, *, folder: Path, typed: Sequence[str] = ()) -> float | None:
+def run(
+    cfg: DictConfig, *, folder: Path, typed: Sequence[str] = (), sweep: bool = False
+) -> float | None:
     """Run a composed configuration in `folder`; `typed` are the overrides that the user gave."""
     checks.check(cfg)
     checks.check_ponder_is_used(cfg, typed)
     # Only now, since it takes seconds: loads PyTorch.
-    from dact.runs.evaluate import evaluate
-    from dact.runs.fit import fit
+    from dact.runs.job import execute, execute_in_sweep
 
     silence_libraries()
-    execute = fit if cfg.mode == "fit" else evaluate
-    return execute(config.resolve(cfg), folder, typed)
+    config = configs.resolve(cfg)
+    if sweep:
+        return execute_in_sweep(config, folder, typed, Path(__file__))
+    return execute(config, folder, typed)
 
 
 def ponder_files() -> list[str]:
@@ -52,5 +58,5 @@ def ponder_files() -> list[str]:
 
 if __name__ == "__main__":
     sys.argv[1:] = command_line.rewrite(sys.argv[1:], ponder_files())
-    config.register()
+    configs.register()
     sys.exit(one_line_errors(main, CONF))

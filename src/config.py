@@ -5,6 +5,8 @@ Types are in `dact.schema`, values in `conf/`, checks in `dact.checks`.
 
 import netrc
 import os
+import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,11 +15,16 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from dact import command_line, run_folder
 from dact.errors import UserError
 from dact.options import BEYOND_THE_MAC, BackboneOptions, NetworkOptions
 from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig
+
+#: Where sweeps are, by the time when they began.
+SWEEPS = Path("logs", "multirun")
 
 
 def register() -> None:
@@ -31,6 +38,22 @@ def register() -> None:
         ("wandb_offline", _without_wandb_key),
     ):
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+    # The jobs of a sweep have the cache, and with it the folder, of the sweep itself.
+    OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, replace=True, use_cache=True)
+
+
+def _sweep_folder() -> str:
+    """The folder of the newest sweep that was typed in the same words, or a new one."""
+    own = [text.lstrip("+~") for text in sys.argv[1:]]
+    typed = [text for text in own if not text.startswith(("-", "hydra.", "hydra/"))]
+    for path in sorted(SWEEPS.glob("*/multirun.yaml"), reverse=True):
+        try:
+            known = list(OmegaConf.load(path).hydra.overrides.task)
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException):  # of a killed process
+            continue
+        if [text.lstrip("+~") for text in known] == typed:
+            return str(path.parent)
+    return str(SWEEPS / time.strftime("%Y-%m-%d_%H-%M-%S"))
 
 
 def _without_wandb_key() -> bool:

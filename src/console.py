@@ -15,6 +15,8 @@ _CHATTER = (
     "Found current_model_state",
     "Restoring states from the checkpoint",
     "Restored all states from the checkpoint",
+    "Initializing distributed",
+    "-----",
 )
 
 #: Warnings about things that are as they should be: (message, why).
@@ -30,9 +32,10 @@ _WARNINGS = (
 
 def silence_libraries() -> None:
     """Filter Lightning's messages; safe to call more than once."""
-    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    if not any(isinstance(known, _NoChatter) for known in logger.filters):
-        logger.addFilter(_NoChatter())
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logger = logging.getLogger(f"{library}.utilities.rank_zero")
+        if not any(isinstance(known, _NoChatter) for known in logger.filters):
+            logger.addFilter(_NoChatter())
     for message, _ in _WARNINGS:
         warnings.filterwarnings("ignore", message=message)
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
-from dact.metrics import AnswerMetrics, GroupMeans
+from dact.metrics import AnswerMetrics, GroupMeans, LossMeans
 from dact.models.network import MACNetwork, VQAOutput
 from dact.schedules import trapezoid
 
@@ -74,6 +74,7 @@ class VQALitModule(pl.LightningModule):
         self.seed = seed
         self.val_metrics = AnswerMetrics(type_names)
         self.test_metrics = AnswerMetrics(type_names)
+        self.losses = LossMeans()
         self.results: dict[str, GroupMeans] = {}
         self.plateau: ReduceLROnPlateau | None = None
         self._total_steps: float | None = None
@@ -111,16 +112,16 @@ class VQALitModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: VQABatch, batch_idx: int) -> Prediction:
-        """Answer a batch, count it and log its losses, weighted by its size."""
-        return self._evaluate(batch, self.val_metrics, "val")
+        """Answer a batch and count it."""
+        return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: VQABatch, batch_idx: int) -> Prediction:
         """As in validation."""
-        return self._evaluate(batch, self.test_metrics, "test")
+        return self._evaluate(batch, self.test_metrics)
 
     def predict_step(self, batch: VQABatch, batch_idx: int) -> Prediction:
         """Answer a batch."""
-        return self._prediction(batch, self.network(batch, trace=self.attentive))
+        return self._prediction(batch, self._answer(batch))
 
     def _prediction(self, batch: VQABatch, output: VQAOutput) -> Prediction:
         best, attention = output.log_probs.max(-1), None
@@ -129,19 +130,25 @@ class VQALitModule(pl.LightningModule):
             attention = output.trace.knowledge_attention[rows, output.steps - 1]
         return Prediction(batch.positions, best.indices, best.values.exp(), output.steps, attention)
 
-    def _evaluate(self, batch: VQABatch, metrics: AnswerMetrics, stage: str) -> Prediction:
-        output = self.network(batch, trace=self.attentive)
-        metrics.update(batch, output)
-        size = len(batch.answers)
-        nll = answer_loss(output.log_probs, batch.answers)
-        self.log(f"{stage}/nll", nll, batch_size=size, sync_dist=True)
-        cost = output.ponder_cost.mean()
-        self.log(f"{stage}/ponder_cost", cost, batch_size=size, sync_dist=True)
+    def _evaluate(self, batch: VQABatch, metrics: AnswerMetrics) -> Prediction:
+        output = self._answer(batch)
+        for metric in (metrics, self.losses):
+            metric.update(batch, output)
         return self._prediction(batch, output)
+
+    def _answer(self, batch: VQABatch) -> VQAOutput:
+        """What the network says, also about the empty batch of a process without questions."""
+        if len(batch.answers):
+            return self.network(batch, trace=self.attentive)
+        nothing = batch.answers
+        return VQAOutput(nothing.new_empty(0, 1, dtype=torch.float32), nothing.float(), nothing)
 
     def _finish(self, metrics: AnswerMetrics, stage: str) -> None:
         self.results = metrics.compute()
         metrics.reset()
+        for name, mean in self.losses.compute().items():
+            self.log(f"{stage}/{name}", mean)
+        self.losses.reset()
         for name, means in self.results.items():
             suffix = "" if name == "all" else f"/{name}"
             overall = name == "all"

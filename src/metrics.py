@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torchmetrics import Metric
 
-from dact.batch import VQABatch
+from dact.batch import NO_ANSWER, VQABatch
 from dact.models.network import VQAOutput
 
 #: Longer programs share a group; CLEVR's longest has 24 nodes.
@@ -62,3 +62,33 @@ class AnswerMetrics(Metric):
             for name, (right, steps, count) in ((name, row.tolist()) for name, row in rows.items())
             if count > 0
         }
+
+
+class LossMeans(Metric):
+    """Mean answer loss and ponder cost over every question.
+
+    As with `AnswerMetrics`, neither batches nor processes matter, and a process may have none.
+    """
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Sums over 10⁶ questions; Apple's GPUs have no float64.
+        dtype = torch.float32 if torch.backends.mps.is_available() else torch.float64
+        for name in ("nll", "ponder_cost"):
+            self.add_state(name, torch.zeros(2, dtype=dtype), dist_reduce_fx="sum")
+
+    def update(self, batch: VQABatch, output: VQAOutput) -> None:
+        """Count one batch; questions without a known answer have no answer loss."""
+        known = batch.answers != NO_ANSWER
+        rows = output.log_probs[known]
+        nll = -rows.gather(1, batch.answers[known].unsqueeze(1)).to(self.nll.dtype)
+        cost = output.ponder_cost.to(self.ponder_cost.dtype)
+        self.nll += torch.stack([nll.sum(), nll.new_tensor(len(nll))])
+        self.ponder_cost += torch.stack([cost.sum(), cost.new_tensor(len(cost))])
+
+    def compute(self) -> dict[str, float]:
+        """Means by name, in nats for `nll`; 0 of nothing."""
+        sums = {"nll": self.nll.tolist(), "ponder_cost": self.ponder_cost.tolist()}
+        return {name: total / max(count, 1) for name, (total, count) in sums.items()}

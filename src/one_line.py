@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -56,6 +58,10 @@ def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig]
         except Exception as error:
             line = _line(error)
             if line is None or _traceback_wanted():
+                raise
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                # The other jobs shall run; Hydra raises it again when they have.
+                print(f"error: {line}", file=sys.stderr)
                 raise
             raise SystemExit(f"error: {line}") from error
 

@@ -68,15 +68,15 @@ class OrderedLines(Callback, ABC):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write a batch."""
-        for line in self.lines(outputs):
+        """Write a batch; that of a process without questions is empty."""
+        for line in self.lines(outputs) if len(outputs.positions) else ():
             self._sizes.append(self._file.write(line.encode()))
         self._positions.extend(outputs.positions.tolist())
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Join the parts in dataset order, and give the file its name."""
         self._file.close()
-        np.save(_index_of(self._part), np.array([self._positions, self._sizes]))
+        np.save(_index_of(self._part), np.array([self._positions, self._sizes], np.int64))
         trainer.strategy.barrier("all lines are written")
         if trainer.is_global_zero:
             _join([self._part_of(rank) for rank in range(trainer.world_size)], self.frame)

@@ -4,23 +4,31 @@
 """
 
 import functools
+import json
+import os
 import re
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from dact.command_line import cost_name
 from dact.errors import UserError
 from dact.options import ADAPTIVE_NETWORKS
+from dact.stopping import slurm_job, was_requeued
 
 #: Inside a run folder.
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
 WARM_START = "warm_start"
 """Run folder of a MAC that was trained for this run first."""
+RESULT = "result.json"
+"""There once a run has come to its end."""
+_JOB = ".slurm_job"
 
 
 def run_name(data: str, model: str, cost: float, seed: int) -> str:
@@ -71,6 +79,11 @@ def newest_with_checkpoint(name: str) -> Path | None:
     return folders[-1] if folders else None
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether a run in this folder can be gone on with."""
+    return bool(checkpoints_in(folder)) or stopped_before_its_own_training(folder)
+
+
 def stopped_before_its_own_training(folder: Path) -> bool:
     """Whether a run was stopped while it still trained the MAC that it starts from."""
     return not checkpoints_in(folder) and bool(checkpoints_in(folder / WARM_START))
@@ -87,8 +100,10 @@ def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
         name: from `run_name`.
         ckpt_path: `last` or a checkpoint in a folder of this configuration continues there.
     """
-    if mode == "fit" and ckpt_path:
-        folder = _folder_to_resume(name, ckpt_path)
+    if _is_not_first_process():  # which gets to know the first one's later
+        return str(Path("logs", mode, f".{uuid.uuid4().hex}"))
+    if mode == "fit":
+        folder = _folder_of_requeued_job(name) or _folder_to_resume(name, ckpt_path)
         if folder is not None:
             return str(folder)
     if mode != "fit" and ckpt_path:
@@ -126,6 +141,48 @@ def taken(folder: Path) -> Iterator[None]:
         yield
 
 
+def finish(folder: Path, options: Mapping[str, Any], result: float | None) -> None:
+    """Note that the run in a folder has come to its end.
+
+    Args:
+        folder: of the run.
+        options: resolved configuration.
+        result: of `run.py`: the accuracy, if there is one.
+    """
+    temporary = folder / f".{RESULT}.tmp"
+    temporary.write_text(json.dumps({"accuracy": result, "options": options}, indent=1) + "\n")
+    os.replace(temporary, folder / RESULT)
+
+
+def result_in(folder: Path) -> dict[str, Any] | None:
+    """What `finish` noted in a folder, `accuracy` and `options`; None if its run has not ended."""
+    try:
+        return json.loads((folder / RESULT).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def note_job(folder: Path) -> None:
+    """Note which cluster job a run is, so that it goes on in its folder when it is requeued."""
+    if job := slurm_job():
+        (folder / _JOB).write_text(job)
+
+
+def _folder_of_requeued_job(name: str) -> Path | None:
+    if not was_requeued():
+        return None
+    for folder in reversed(folders_of("fit", name)):
+        note = folder / _JOB
+        if note.is_file() and note.read_text() == slurm_job():
+            return folder
+    return None
+
+
+def _is_not_first_process() -> bool:
+    """Whether a cluster has started this process beside others, of whose run it is one."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) not in ("", "0")
+
+
 def remove_if_unused(folder: Path) -> None:
     """Remove the folder of a run that failed before it left anything but its configuration."""
     if not folder.is_dir():
@@ -136,7 +193,7 @@ def remove_if_unused(folder: Path) -> None:
     except Timeout:  # it is another run's, which has only just begun
         return
     left = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    if all(path.parts[0] == ".hydra" or path.name == ".lock" for path in left):
+    if all(path.parts[0] == ".hydra" or path.name in (".lock", _JOB) for path in left):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -147,9 +204,12 @@ def _run_of(checkpoint: Path) -> str | None:
     return name if folder.name == CHECKPOINTS and re.fullmatch(r"[\w.+-]+", name) else None
 
 
-def _folder_to_resume(name: str, ckpt_path: str) -> Path | None:
+def _folder_to_resume(name: str, ckpt_path: str | None) -> Path | None:
+    if ckpt_path is None:
+        return None
     if ckpt_path == "last":
-        return newest_with_checkpoint(name)
+        begun = [folder for folder in folders_of("fit", name) if has_begun(folder)]
+        return begun[-1] if begun else None
     folder = Path(ckpt_path).absolute().parent
     same = [known.absolute() for known in folders_of("fit", name)]
     return folder.parent if folder.name == CHECKPOINTS and folder.parent in same else None

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 #: Every file of the package, lowest first: a file imports only from names before its own. A new
 #: file has to be put where it belongs. "." is the `__init__` of the package before the colon.
 LAYERS = """
-errors allocator batch options schema command_line one_line run_folder checks config console
-word_vectors
+errors allocator batch options schema command_line one_line stopping run_folder checks config
+console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
 datamodules: processes
@@ -35,11 +35,11 @@ datamodules: question_writer question_shards gqa_questions question_cache collat
 datamodules: base clevr gqa mini factory .
 downloads: transfer archives download .
 extraction: packaged images backbones feature_file extract .
-lit_module checkpoint_file checkpoint stopping saving
+lit_module checkpoint_file checkpoint saving
 warm_start callbacks ordered_lines predictions loggers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . processes parts start fit official evaluate restore compare
+runs: . processes parts start fit official evaluate job restore compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

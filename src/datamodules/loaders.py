@@ -91,14 +91,22 @@ class ShardSampler(DistributedSampler):
 class VQALoader(DataLoader):
     """A `DataLoader` over a `ShardSampler` whose place in the epoch can be saved and restored.
 
-    A mistake found in a worker process is raised as the same one-line `UserError` as without.
+    A mistake found in a worker process is raised as the same one-line `UserError` as without. A
+    process without examples, where there are fewer than processes, gets one batch of none: it has
+    to be there when the others put their results together.
     """
 
     _batches_done = 0
     _batches_to_skip = 0
     _batches_per_epoch: int | None = None
 
+    def __len__(self) -> int:
+        return max(super().__len__(), 1)
+
     def __iter__(self) -> Iterator[VQABatch]:  # type: ignore[override]
+        if len(self.sampler) == 0:
+            yield VQABatch(*(part[:0] for part in self.dataset[0]))
+            return
         # A generator starts at the first batch: by then Lightning has set the sampler's epoch.
         self._batches_done, self._batches_to_skip = self._batches_to_skip, 0
         if self._batches_done:

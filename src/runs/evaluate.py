@@ -1,7 +1,10 @@
 """Validation, testing and prediction with a checkpoint, which says what network it is."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
 from dact import config as configs
@@ -40,7 +43,10 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
         The accuracy, in 0..1; None of a prediction.
     """
     with started(config.trainer, folder) as shared:
-        return _evaluate(config, shared, typed)
+        accuracy = _evaluate(config, shared, typed)
+        if rank_zero_only.rank == 0:
+            run_folder.finish(shared, asdict(config), accuracy)
+        return accuracy
 
 
 def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:

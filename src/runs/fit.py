@@ -47,7 +47,10 @@ def fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
         if rank_zero_only.rank != 0:  # the first process takes the folder for all
             return _fit(config, shared, typed)
         with run_folder.taken(shared):
-            return _fit(config, shared, typed)
+            run_folder.note_job(shared)
+            accuracy = _fit(config, shared, typed)
+            run_folder.finish(shared, asdict(config), accuracy)
+            return accuracy
 
 
 def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
