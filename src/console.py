@@ -19,6 +19,12 @@ _CHATTER = (
     "-----",
 )
 
+_TALKATIVE = (
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning_fabric.utilities.rank_zero",
+    "lightning_fabric.utilities.distributed",
+)
+
 #: Warnings about things that are as they should be: (message, why).
 _WARNINGS = (
     (".*does not have many workers", "clevr_mini makes a batch in well under a millisecond"),
@@ -32,8 +38,8 @@ _WARNINGS = (
 
 def silence_libraries() -> None:
     """Filter Lightning's messages; safe to call more than once."""
-    for library in ("pytorch_lightning", "lightning_fabric"):
-        logger = logging.getLogger(f"{library}.utilities.rank_zero")
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
         if not any(isinstance(known, _NoChatter) for known in logger.filters):
             logger.addFilter(_NoChatter())
     for message, _ in _WARNINGS:

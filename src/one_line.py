@@ -4,6 +4,7 @@ import errno
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from dact.errors import UserError
 
 #: In the environment when it was us who set HYDRA_FULL_ERROR.
 _SET_BY_US = "DACT_ONE_LINE_ERRORS"
+#: Seconds that another process than the first waits before it says what was wrong.
+_GRACE = 5.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -59,6 +62,9 @@ def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig]
             line = _line(error)
             if line is None or _traceback_wanted():
                 raise
+            if os.environ.get("LOCAL_RANK", "0") != "0":
+                # The first process has most likely found the same, and ends this one meanwhile.
+                time.sleep(_GRACE)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 # The other jobs shall run; Hydra raises it again when they have.
                 print(f"error: {line}", file=sys.stderr)

@@ -113,7 +113,7 @@ def test_imports_of_every_kind_are_seen():
     assert own_imports(SOURCES["datamodules.collate"]) >= {"batch", "datamodules.questions"}
     assert own_imports(SOURCES["datamodules.mini"]) >= {"datamodules.clevr_mini"}
     assert own_imports(SOURCES["callbacks"]) >= {"checkpoint"}
-    assert own_imports(ROOT / "run.py") >= {"config", "runs.fit"}
+    assert own_imports(ROOT / "run.py") >= {"config", "runs.job"}
 
 
 def test_halting_and_the_loop_know_nothing_of_mac():

@@ -9,6 +9,8 @@ from conftest import compose, everything_in, plain
 
 from dact import callbacks, checkpoint
 from dact.callbacks import EpochSummary
+from dact.errors import UserError
+from dact.lit_module import VQALitModule
 from dact.loggers import ContinuedCSVLogger
 from dact.metrics import GroupMeans
 
@@ -46,6 +48,31 @@ def test_every_checkpoint_holds_the_results_of_its_own_epoch(program):
     rows = finished.validation()
     assert [one.accuracy for one in saved] == [row["val/accuracy"] for row in rows]
     assert [one.steps for one in saved] == [row["val/steps"] for row in rows]
+
+
+# Losses.
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("step", "said"), [(13, "batch 5 in epoch 1"), (0, "batch 0 in epoch 0")])
+def test_a_loss_that_is_no_number_ends_the_run_and_spoils_nothing(
+    program, monkeypatch, tmp_path, value, step, said
+):
+    proper = VQALitModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        loss = proper(self, batch, batch_idx)
+        return loss * value if self.global_step == step else loss
+
+    monkeypatch.setattr(VQALitModule, "training_step", training_step)
+    typed = ("model=mac", "trainer.max_epochs=3", "checkpoint_every=2", "keep_checkpoints=-1")
+    with pytest.raises(UserError, match=f"the loss of {said} .* is NaN or infinite"):
+        program(*typed, folder=tmp_path / "bad")
+    found = sorted((tmp_path / "bad").glob("checkpoints/epoch*"))
+    assert len(found) == step // 2
+    for path in found:
+        weights = checkpoint.load(path)["current_model_state"].values()
+        assert all(weight.isfinite().all() for weight in weights)
 
 
 # What is said.

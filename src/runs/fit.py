@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from dact import checkpoint as checkpoints
 from dact import checks, run_folder, warm_start
 from dact import config as configs
-from dact.callbacks import EpochSummary, SelfDescribing
+from dact.callbacks import EpochSummary, FiniteLoss, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
 from dact.lit_module import VQALitModule
@@ -115,6 +115,7 @@ def _callbacks(
     """What a fit does besides fitting: averages weights, saves checkpoints, reports epochs."""
     return [
         EMAWeightAveraging(decay=config.optimizer.ema_decay),
+        FiniteLoss(),
         SelfDescribing(description),
         EpochSummary(),
         RunCheckpoints(

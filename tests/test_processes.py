@@ -1,0 +1,198 @@
+"""Two processes are one run: the same numbers, one folder, and one line when it fails."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from clevr_files import make_questions, write_clevr, write_questions
+from conftest import REPOSITORY, command, json_lines
+from test_resume import assert_same
+
+from dact import checkpoint
+
+pytestmark = pytest.mark.slow
+#: Two processes take 8 questions each where one takes 16.
+SIZES = ("model.dim=8", "model.embedding_dim=6", "model.max_steps=3", "data.num_workers=0")
+FIT = (*SIZES, "trainer.log_every_n_steps=4", "trainer.max_epochs=2", "optimizer.ema_decay=0.8")
+
+
+@pytest.fixture
+def clevr(tmp_path):
+    """48 training questions, so that all batches are whole; the cache is the test's own."""
+    root = write_clevr(tmp_path / "clevr")
+    write_questions(root, "train", make_questions("train", 7, 7)[:48])
+    return (
+        "data=clevr",
+        f"data.root={root}",
+        "data.features=state",
+        f"data.cache_dir={tmp_path / 'cache'}",
+    )
+
+
+@pytest.fixture
+def mini(mini_root, tmp_path):
+    """Overrides for the tiny clevr_mini."""
+    return f"data.root={mini_root}", f"data.cache_dir={tmp_path / 'cache'}"
+
+
+def finished(*typed, cwd):
+    """A command that ended well."""
+    done = command(*typed, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert "arning" not in done.stdout + done.stderr
+    return done
+
+
+def validation(path):
+    """Rows of validation in metrics.csv, as numbers."""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val/accuracy"]]
+    return [
+        {name: float(value) for name, value in row.items() if value and name.startswith("val/")}
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("model", ["dact", "act"])
+def test_two_processes_train_what_one_does(clevr, model, tmp_path):
+    """Batches are the same over all processes, so only the order of sums differs.
+
+    Of gradients near 0 Adam makes steps of their sign, whatever rounding has made of that.
+    """
+    typed = (*clevr, *FIT, f"model={model}", "warm_start=none", "model.dropout.memory=0")
+    typed += tuple(f"model.dropout.{name}=0" for name in ("stem", "question", "read", "output"))
+    folders = {}
+    for trainer, batch in (("cpu", 16), ("ddp_cpu", 8)):
+        folders[trainer] = tmp_path / trainer
+        finished(
+            *typed,
+            f"trainer={trainer}",
+            f"data.batch_size={batch}",
+            f"hydra.run.dir={folders[trainer]}",
+            cwd=tmp_path,
+        )
+    one, two = (checkpoint.load(folder / "checkpoints/last.ckpt") for folder in folders.values())
+    assert one["global_step"] == two["global_step"] == 6
+    for name, value in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][name], value, rtol=1e-4, atol=5e-5)
+    ours, theirs = (validation(folder / "metrics.csv") for folder in folders.values())
+    assert len(ours) == 2
+    for row, other in zip(ours, theirs, strict=True):
+        assert other == pytest.approx(row, rel=1e-4)
+
+
+@pytest.mark.parametrize("questions", [1, 15])
+def test_every_question_counts_once_on_any_number_of_processes(clevr, trained, questions, tmp_path):
+    """With one question the second process has none at all."""
+    root = tmp_path / "clevr"
+    write_questions(root, "val", make_questions("val", 5, 3)[:questions])
+    fitted = tmp_path / "fitted"
+    finished(*clevr, *FIT, "model=dact", "warm_start=none", f"hydra.run.dir={fitted}", cwd=tmp_path)
+    rows, lines = [], []
+    for trainer in ("cpu", "ddp_cpu"):
+        typed = (*clevr, f"trainer={trainer}", f"ckpt_path={fitted / 'checkpoints/last.ckpt'}")
+        typed += ("data.eval_batch_size=4", "data.num_workers=0")
+        for mode in ("validate", "predict"):
+            folder = tmp_path / f"{trainer}-{mode}"
+            finished(f"mode={mode}", *typed, f"hydra.run.dir={folder}", cwd=tmp_path)
+        rows += validation(tmp_path / f"{trainer}-validate" / "metrics.csv")
+        lines.append(json_lines(tmp_path / f"{trainer}-predict" / "predictions.jsonl"))
+    assert rows[1] == pytest.approx(rows[0], abs=1e-6)
+    assert len(lines[0]) == questions
+    assert lines[0] == lines[1]
+
+
+def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
+    """As torchrun starts them: each is a program of its own, and knows its rank."""
+    environment = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29631",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "a run",
+        "OMP_NUM_THREADS": "1",
+    }
+    program = [sys.executable, str(REPOSITORY / "run.py"), *mini, *FIT, "data.batch_size=8"]
+    program += ["trainer=ddp_cpu", "model=dact", "trainer.max_epochs=1"]
+    processes = [
+        subprocess.Popen(
+            program,
+            cwd=tmp_path,
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    (folder,) = (tmp_path / "logs" / "fit").iterdir()
+    assert folder.name == "clevr_mini-dact-5e-3-s0"
+    assert [text.count("training it first") for text in said] == [1, 0]
+    assert json.loads((folder / "result.json").read_text())["accuracy"] is not None
+
+
+def stop_when(text, *typed, number, cwd):
+    """Start a run, and send it a signal when it says something; returns its status."""
+    program = [sys.executable, str(REPOSITORY / "run.py"), *typed]
+    with subprocess.Popen(
+        program, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            if text in line:
+                process.send_signal(number)
+                break
+        process.stdout.read()
+    return process.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_two_processes_stopped_go_on_as_if_they_had_not_been(mini, number, tmp_path):
+    typed = (*mini, *FIT, "data.batch_size=8", "model=dact", "warm_start=none", "trainer=ddp_cpu")
+    typed += ("trainer.max_epochs=12", "checkpoint_every=3", "data.num_workers=1")
+    typed += ("model.dropout.memory=0.2",)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    finished(*typed, f"hydra.run.dir={whole}", cwd=tmp_path)
+    there = f"hydra.run.dir={stopped}"
+    status = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path)
+    assert status == (128 + number if number == signal.SIGTERM else -number)
+    left = checkpoint.load(stopped / "checkpoints" / "last.ckpt")
+    assert left["global_step"] < 12 * 8
+    finished(*typed, there, "ckpt_path=last", cwd=tmp_path)
+    ours, theirs = (
+        checkpoint.load(folder / "checkpoints" / "last.ckpt") for folder in (stopped, whole)
+    )
+    for part in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers"):
+        assert_same(ours[part], theirs[part], part)
+    assert (stopped / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+def test_a_sweep_on_two_devices_runs_each_job_once(mini, tmp_path):
+    typed = ("-m", *mini, *FIT, "data.batch_size=8", "trainer=ddp_cpu", "trainer.max_epochs=1")
+    typed += ("model=mac", "seed=0,1")
+    done = finished(*typed, cwd=tmp_path)
+    (sweep,) = (tmp_path / "logs" / "multirun").iterdir()
+    jobs = sorted(path.name for path in sweep.iterdir() if path.is_dir())
+    assert jobs == ["0-clevr_mini-mac-0-s0", "1-clevr_mini-mac-0-s1"]
+    assert len(re.findall(r"all +│ +32 │", done.stdout)) == 2
+    for job in jobs:
+        saved = checkpoint.load(sweep / job / "checkpoints" / "last.ckpt")
+        assert saved["global_step"] == 8
+    again = finished(*typed, cwd=tmp_path)
+    assert again.stdout.count("finished before") == 2
+
+
+def test_a_run_on_two_devices_fails_in_one_line(mini, tmp_path):
+    typed = (*mini, *FIT, "model=dact", "trainer=ddp_cpu", "warm_start=nowhere.ckpt")
+    done = command(*typed, cwd=tmp_path)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if "HYDRA" not in line]
+    assert lines == ["error: checkpoint nowhere.ckpt does not exist"]
