@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -47,6 +48,13 @@ def finished(*typed, cwd):
     assert done.returncode == 0, done.stderr
     assert "arning" not in done.stdout + done.stderr
     return done
+
+
+def free_port():
+    """A port that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def validation(path):
@@ -112,7 +120,7 @@ def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
     """As torchrun starts them: each is a program of its own, and knows its rank."""
     environment = os.environ | {
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29631",
+        "MASTER_PORT": str(free_port()),
         "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2",
         "GROUP_RANK": "0",

@@ -1,0 +1,146 @@
+"""Sweeps: finished jobs are skipped, stopped ones go on, and none takes another one along."""
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY, TINY, Finished, command, compose
+from test_resume import assert_same
+from test_stopping import DROPOUT, stopped
+
+import run
+from dact import checkpoint
+from dact.errors import UserError
+
+
+@pytest.fixture
+def job(program):
+    """A job of a sweep, in the folder that the sweep gives it."""
+
+    def call(*typed, folder):
+        folder.mkdir(exist_ok=True)
+        typed = program.typed(*program.defaults, *typed)
+        return Finished(run.run(compose(*typed), folder=folder, typed=typed, sweep=True), folder)
+
+    return call
+
+
+def test_a_finished_job_is_skipped(job, tmp_path, capsys):
+    first = job("model=mac", folder=tmp_path / "0")
+    written = first.last.resolve().stat().st_mtime_ns
+    again = job("model=mac", folder=tmp_path / "0")
+    assert again.value == first.value
+    assert "finished before, and left as it is" in capsys.readouterr().out
+    assert again.last.resolve().stat().st_mtime_ns == written
+
+
+def test_a_finished_job_with_other_options_is_not_taken_for_this_one(job, tmp_path):
+    job("model=mac", folder=tmp_path / "0")
+    with pytest.raises(UserError, match=r"finished run with trainer\.max_epochs=1, not 2: give"):
+        job("model=mac", "trainer.max_epochs=2", folder=tmp_path / "0")
+
+
+@pytest.mark.parametrize("step", [3, 12])
+def test_a_stopped_job_goes_on(program, job, step, tmp_path):
+    typed = ("model=mac", "trainer.max_epochs=2", "optimizer.ema_decay=0.8", *DROPOUT)
+    whole = program(*typed)
+    folder = tmp_path / "1"
+    stopped(lambda *typed, folder: job(*typed, folder=folder), *typed, step=step, folder=folder)
+    assert not (folder / "result.json").exists()
+    resumed = job(*typed, folder=folder)
+    assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
+    assert resumed.metrics == whole.metrics
+
+
+def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
+    program, job, tmp_path, capsys
+):
+    typed = ("model=dact", "trainer.max_epochs=2", *DROPOUT)
+    whole = program(*typed)
+    shutil.rmtree(tmp_path / "cache" / "warm_start")
+    folder = tmp_path / "1"
+    stopped(lambda *typed, folder: job(*typed, folder=folder), *typed, step=3, folder=folder)
+    assert not (folder / "checkpoints").exists()
+    capsys.readouterr()
+    resumed = job(*typed, folder=folder)
+    assert f"going on from {folder}/warm_start/checkpoints" in capsys.readouterr().out
+    assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
+
+
+def test_a_requeued_job_goes_on_in_its_folder(program, monkeypatch, tmp_path):
+    typed = ("model=mac", "trainer.max_epochs=2", *DROPOUT)
+    whole = program(*typed)
+    folder = tmp_path / "job"
+    stopped(program, *typed, step=5, folder=folder)
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    resumed = program(*typed, folder=folder)
+    assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
+    assert resumed.metrics == whole.metrics
+
+
+# As typed.
+
+FIT = (*TINY, "trainer.max_epochs=1")
+
+
+@pytest.fixture
+def mini(mini_root, tmp_path):
+    """Overrides for the tiny clevr_mini."""
+    return f"data.root={mini_root}", f"data.cache_dir={tmp_path / 'cache'}"
+
+
+def jobs_of(cwd):
+    """Folders of the jobs of the one sweep there is, by name."""
+    (sweep,) = (cwd / "logs" / "multirun").iterdir()
+    return {path.name: path for path in sorted(sweep.iterdir()) if path.name[0] != "."}
+
+
+@pytest.mark.slow
+def test_a_mistake_in_one_job_does_not_end_the_others(mini, tmp_path):
+    typed = ("-m", *mini, *FIT, "model=mac", "keep_checkpoints=3,0,4")
+    for _ in range(2):
+        done = command(*typed, cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.count("error: keep_checkpoints=0 is not possible") == 2
+        names = [name for name in jobs_of(tmp_path) if name != "multirun.yaml"]
+        assert names == ["0-clevr_mini-mac-0-s0", "2-clevr_mini-mac-0-s0"]
+    assert done.stdout.count("finished before") == 2
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_where_it_was(mini, tmp_path):
+    typed = ("-m", *mini, *FIT, "model=mac", "seed=0,1", "trainer.max_epochs=40")
+    program = [sys.executable, str(REPOSITORY / "run.py"), *typed]
+    with subprocess.Popen(
+        program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        seen = 0
+        for line in process.stdout:
+            seen += "epoch 2/" in line
+            if seen == 2:  # that of the second job
+                process.send_signal(signal.SIGKILL)
+                break
+    done = command(*typed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished before") == 1
+    assert done.stdout.count("going on from") == 1
+    for folder in (path for path in jobs_of(tmp_path).values() if path.is_dir()):
+        saved = checkpoint.load(folder / "checkpoints" / "last.ckpt")
+        assert saved["global_step"] == 40 * 8
+
+
+@pytest.mark.slow
+def test_jobs_that_run_at_once_share_the_mac(mini, tmp_path):
+    pytest.importorskip("submitit", reason="submitit is an extra")
+    typed = ("-m", "hydra/launcher=submitit_local", *mini, *FIT, "ponder=1e-3,5e-3")
+    done = command(*typed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = [path.read_text() for path in tmp_path.glob("logs/multirun/*/.submitit/*/*_log.out")]
+    assert len(said) == 2
+    assert sum(text.count("training it first") for text in said) == 1
+    starts = [line for text in said for line in text.splitlines() if "starting from" in line]
+    assert len(set(starts)) == 1
+    assert len(starts) == 2
