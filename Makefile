@@ -4,7 +4,7 @@ BIN := .venv/bin
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-sweep test test-slow test-browser lint format clean
+.PHONY: help env demo demo-sweep test test-slow test-faults test-browser lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,10 @@ test: env ## The default tests
 	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser'
 
 test-slow: env ## The tests that take longer
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m 'slow and not faults'
+
+test-faults: env ## Bad input and broken machines, and a table of what happened
+	$(BIN)/python -m pytest -n 2 -m faults
 
 test-browser: .venv/browser ## The pages in Chromium, which must be installed
 	$(BIN)/python -m pytest -n 2 -m browser

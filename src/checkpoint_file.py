@@ -75,5 +75,15 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """See Lightning."""
-        write(Path(path), checkpoint)
+        """See Lightning.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            write(Path(path), checkpoint)
+        except OSError as error:
+            raise UserError(
+                f"checkpoint {path} cannot be written ({error.strerror}): those of before are as "
+                "they were; mend that, and go on with ckpt_path=last"
+            ) from error

@@ -54,8 +54,9 @@ def folders_of(mode: str, name: str) -> list[Path]:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Checkpoints of a run folder, the newest first (by training step, not by file time)."""
-    paths = (folder / CHECKPOINTS).glob("[!.]*.ckpt")
-    return sorted((path for path in paths if path.exists()), key=step_of, reverse=True)
+    paths = sorted((folder / CHECKPOINTS).glob("[!.]*.ckpt"), key=Path.is_symlink, reverse=True)
+    distinct = {path.resolve(): path for path in paths if path.exists()}  # files before links
+    return sorted(distinct.values(), key=step_of, reverse=True)
 
 
 def checkpoint_name(epoch: int, step: int) -> str:

@@ -117,6 +117,13 @@ class VQALoader(DataLoader):
                 yield batch
         except UserError as error:
             raise UserError(_innermost(error)) from error
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise UserError(
+                f"a process that makes batches died ({error}): if memory ran out, take fewer "
+                "data.num_workers; a training goes on with ckpt_path=last"
+            ) from error
 
     def end_epochs_early(self, limit: int | float) -> None:
         """An epoch is finished after `limit` batches, or after this share of them in 0..1."""
