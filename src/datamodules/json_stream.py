@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import ijson
+import numpy as np
 import rich.progress
 
 from dact.errors import UserError
 
 #: Smaller files are read in a moment: no progress bar.
 _LONG = 32 << 20
+
+#: Brackets inside brackets; CLEVR and GQA have six.
+_DEEPEST = 500
+#: By how much each character changes the depth.
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 #: Where the first bracket has to be, in bytes.
 _BEGINNING = 4096
@@ -79,7 +86,7 @@ def _stream(path: Path, progress: bool, parse: Callable[[Any], Iterable[Any]]) -
         with rich.progress.open(
             path, "rb", description=f"reading {path.name}", disable=disable
         ) as file:
-            for position, entry in enumerate(parse(file)):  # noqa: B007
+            for position, entry in enumerate(parse(_Shallow(file, path))):  # noqa: B007
                 yield entry
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
@@ -88,6 +95,30 @@ def _stream(path: Path, progress: bool, parse: Callable[[Any], Iterable[Any]]) -
         text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
         place = f"after entry {position}" if position >= 0 else "in its first entry"
         raise UserError(f"{path}: broken JSON {place}: {text.splitlines()[0]}") from error
+
+
+class _Shallow:
+    """A JSON file that is being read, and must not be nested deeper than any of ours is.
+
+    The parser needs memory for the square of the depth: a file of 100 kB could take all there is.
+    Brackets in texts count as well, which makes no difference to so rough a limit.
+    """
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            UserError: too many brackets are opened in them.
+        """
+        block = self._file.read(size)
+        depth = np.cumsum(_STEPS[np.frombuffer(block, np.uint8)], dtype=np.int32)
+        if len(depth) and (depth - np.minimum.accumulate(depth)).max() > _DEEPEST:
+            raise UserError(f"{self._path} is nested deeper than {_DEEPEST} brackets: refused")
+        return block
 
 
 def field(entry: Any, name: str, kind: type, where: str) -> Any:

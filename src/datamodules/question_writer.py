@@ -140,9 +140,24 @@ def _append_block(
     )
     numbers = [image_table.setdefault(name, len(image_table)) for name in images]
     writer.append("images", numbers)
-    writer.append(
-        "image_rows", [n if row is None else row for n, row in zip(numbers, rows, strict=True)]
-    )
-    writer.append("question_types", types)
-    writer.append("families", families)
-    writer.append("program_lengths", lengths)
+    rows = [number if row is None else row for number, row in zip(numbers, rows, strict=True)]
+    for name, values in (
+        ("image_rows", rows),
+        ("question_types", types),
+        ("families", families),
+        ("program_lengths", lengths),
+    ):
+        _append_numbers(writer, name, values, ids, where)
+
+
+def _append_numbers(
+    writer: ArrayWriter, name: str, values: Sequence[int], ids: Sequence[str], where: str
+) -> None:
+    try:
+        writer.append(name, values)
+    except OverflowError as error:
+        known = np.iinfo(writer.dtypes[name])
+        bad = next(n for n, value in enumerate(values) if not known.min <= value <= known.max)
+        raise UserError(
+            f"{where}: question {ids[bad]} has a number for its {name} that is out of range"
+        ) from error
