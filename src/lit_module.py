@@ -71,8 +71,8 @@ class VQALitModule(pl.LightningModule):
         self.warmup = warmup
         self.decay = decay
         self.seed = seed
-        self.val_metrics = AnswerMetrics(type_names)
-        self.test_metrics = AnswerMetrics(type_names)
+        self.val_metrics = AnswerMetrics(type_names, network.policy.max_steps)
+        self.test_metrics = AnswerMetrics(type_names, network.policy.max_steps)
         self.results: dict[str, GroupMeans] = {}
         self.plateau: ReduceLROnPlateau | None = None
         self.attentive = False
@@ -138,13 +138,16 @@ class VQALitModule(pl.LightningModule):
         return self._prediction(batch, output)
 
     def _finish(self, metrics: AnswerMetrics, stage: str) -> None:
-        self.results = metrics.compute()
+        self.results, steps_taken = metrics.compute()
         metrics.reset()
         for name, means in self.results.items():
             suffix = "" if name == "all" else f"/{name}"
             overall = name == "all"
             self.log(f"{stage}/accuracy{suffix}", means.accuracy, prog_bar=overall)
             self.log(f"{stage}/steps{suffix}", means.steps, prog_bar=overall)
+        for logger in [] if self.trainer.sanity_checking else self.loggers:
+            if hasattr(logger, "log_histogram"):
+                logger.log_histogram(f"{stage}/steps_taken", steps_taken, self.global_step)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; in a fit, let the plateau schedule see the accuracy.

@@ -36,10 +36,10 @@ datamodules: base clevr gqa mini factory .
 downloads: transfer archives download .
 extraction: packaged images backbones feature_file extract .
 lit_module checkpoint
-warm_start callbacks ordered_lines predictions loggers report
+warm_start callbacks ordered_lines predictions loggers trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . parts fit official evaluate restore compare
+runs: . parts restore explain fit official evaluate compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300
