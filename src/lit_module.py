@@ -145,9 +145,10 @@ class VQALitModule(pl.LightningModule):
             overall = name == "all"
             self.log(f"{stage}/accuracy{suffix}", means.accuracy, prog_bar=overall)
             self.log(f"{stage}/steps{suffix}", means.steps, prog_bar=overall)
+        step = max(self.global_step - 1, 0)  # where Lightning puts what is logged above
         for logger in [] if self.trainer.sanity_checking else self.loggers:
             if hasattr(logger, "log_histogram"):
-                logger.log_histogram(f"{stage}/steps_taken", steps_taken, self.global_step)
+                logger.log_histogram(f"{stage}/steps_taken", steps_taken, step)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; in a fit, let the plateau schedule see the accuracy.

@@ -32,7 +32,7 @@ class WandbRun(WandbLogger):
         name: of the run.
         offline: keep the run here; `wandb sync` may send it later.
         report: log the report on the reasoning, made at the end of training, as an artefact.
-        histogram: `wandb.Histogram`.
+        histogram: `wandb.Histogram`; None: log no histogram.
         options: further arguments of `wandb.init`, such as `entity`, `group` and `tags`.
     """
 
@@ -44,7 +44,7 @@ class WandbRun(WandbLogger):
         name: str,
         offline: bool,
         report: bool,
-        histogram: Callable[..., Any],
+        histogram: Callable[..., Any] | None,
         **options: Any,
     ) -> None:
         # W&B reports its own errors and timings even of runs that stay here; who wants that says
@@ -80,6 +80,8 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     def log_histogram(self, name: str, counts: Sequence[int], step: int) -> None:
         """Log how often each of the values 1, 2, … occurred."""
+        if self._histogram is None:
+            return
         edges = [value + 0.5 for value in range(len(counts) + 1)]
         self.log_metrics({name: self._histogram(np_histogram=(list(counts), edges))}, step)
 
