@@ -13,12 +13,9 @@ from pathlib import Path
 from dact.allocator import keep_freed_memory
 from dact.console import silence_libraries
 from dact.errors import UserError
-from dact.explain.reasoning import Reasoner
-from dact.explain.report import write_report
-from dact.explain.writing import make_folder
 from dact.one_line import one_line_errors
 from dact.runs.compare import write_sweep_report
-from dact.runs.restore import answer_split, open_data, restore
+from dact.runs.explain import report_of_checkpoint
 
 
 def main() -> None:
@@ -41,35 +38,15 @@ def main() -> None:
         output = arguments.output or arguments.sweep[0] / "report"
         path = write_sweep_report(output, arguments.sweep, root=arguments.root)
     else:
-        path = report_of_checkpoint(arguments)
+        path = report_of_checkpoint(
+            arguments.checkpoint,
+            arguments.output,
+            root=arguments.root,
+            split=arguments.split,
+            examples=arguments.examples,
+            limit=arguments.limit,
+        )
     print(f"written: {path}")
-
-
-def report_of_checkpoint(arguments: argparse.Namespace) -> Path:
-    """Answer the split, then write the page; returns where it is."""
-    restored = restore(arguments.checkpoint)
-    output = arguments.output or folder_for(arguments.checkpoint)
-    make_folder(output)
-    data = open_data(restored, arguments.root, arguments.split)
-    (split,) = data.splits_of("predict")
-    found = answer_split(restored, data, arguments.limit)
-    model = restored.description.config["model"]["name"]
-    return write_report(
-        output,
-        found,
-        Reasoner(restored.network, restored.vocabulary),
-        data,
-        split,
-        title=f"How {restored.run} reasons",
-        subtitle=f"{model} on {restored.data_name}, split {split}, {restored.path.name}",
-        examples=arguments.examples,
-    )
-
-
-def folder_for(checkpoint: Path) -> Path:
-    """`report/` in the run folder, or beside a file that is in none."""
-    folder = checkpoint.absolute().parent
-    return (folder.parent if folder.name == "checkpoints" else folder) / "report"
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -56,13 +58,19 @@ def _sweep_folder() -> str:
     return str(SWEEPS / time.strftime("%Y-%m-%d_%H-%M-%S"))
 
 
+#: Where `wandb login` says it was; newer versions write the first of them.
+_WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
+
+
 def _without_wandb_key() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE") == "online":
         return False
+    own = urlsplit(os.environ.get("WANDB_BASE_URL", "")).netloc
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is None
+        known = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
         return True
+    return not any(known.authenticators(host) for host in ([own] if own else _WANDB_HOSTS))
 
 
 def resolve(cfg: DictConfig) -> Config:
@@ -94,9 +102,27 @@ def read_backbone(conf: Path, name: str) -> BackboneOptions:
     return OmegaConf.to_object(cfg.backbone)
 
 
-def instantiate(target: Mapping[str, Any], **arguments: Any) -> Any:
-    """What `_target_` names, made with its own and further arguments."""
-    return hydra.utils.instantiate(dict(target), **arguments)
+def instantiate(name: str, target: Mapping[str, Any], **arguments: Any) -> Any:
+    """What `_target_` names, made with its own and further arguments, in plain containers.
+
+    Args:
+        name: of the group in the configuration.
+        target: what the group says.
+        arguments: what it does not say.
+
+    Raises:
+        UserError: there is no such thing, it cannot be imported, or refuses its arguments.
+    """
+    if "_target_" not in target:
+        raise UserError(f"{name} has no _target_, so nothing takes {', '.join(map(str, target))}")
+    try:
+        return hydra.utils.instantiate({**target, "_convert_": "all"}, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        reason = " ".join(str(cause).split())
+        raise UserError(f"{name}: {target['_target_']} cannot be made: {reason}") from error
 
 
 def data_options(data: DataConfig, seed: int) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class VQALitModule(pl.LightningModule):
         self.warmup = warmup
         self.decay = decay
         self.seed = seed
-        self.val_metrics = AnswerMetrics(type_names)
-        self.test_metrics = AnswerMetrics(type_names)
+        self.val_metrics = AnswerMetrics(type_names, network.policy.max_steps)
+        self.test_metrics = AnswerMetrics(type_names, network.policy.max_steps)
         self.losses = LossMeans()
         self.results: dict[str, GroupMeans] = {}
         self.plateau: ReduceLROnPlateau | None = None
@@ -144,7 +144,7 @@ class VQALitModule(pl.LightningModule):
         return VQAOutput(nothing.new_empty(0, 1, dtype=torch.float32), nothing.float(), nothing)
 
     def _finish(self, metrics: AnswerMetrics, stage: str) -> None:
-        self.results = metrics.compute()
+        self.results, steps_taken = metrics.compute()
         metrics.reset()
         for name, mean in self.losses.compute().items():
             self.log(f"{stage}/{name}", mean)
@@ -154,6 +154,10 @@ class VQALitModule(pl.LightningModule):
             overall = name == "all"
             self.log(f"{stage}/accuracy{suffix}", means.accuracy, prog_bar=overall)
             self.log(f"{stage}/steps{suffix}", means.steps, prog_bar=overall)
+        step = max(self.global_step - 1, 0)  # where Lightning puts what is logged above
+        for logger in [] if self.trainer.sanity_checking else self.loggers:
+            if hasattr(logger, "log_histogram"):
+                logger.log_histogram(f"{stage}/steps_taken", steps_taken, step)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; in a fit, let the plateau schedule see the accuracy.

@@ -24,23 +24,35 @@ class GroupMeans(NamedTuple):
     """How many questions the means are over."""
 
 
+class Results(NamedTuple):
+    """What is known of all questions of a split."""
+
+    groups: dict[str, GroupMeans]
+    """Means of each group with questions: `all`, the types, and `length_07` and so on."""
+    steps_taken: list[int]
+    """How many questions took 1, 2, … N steps."""
+
+
 class AnswerMetrics(Metric):
-    """Accuracy and mean steps: overall, by question type and by program length.
+    """Accuracy and mean steps, overall, by question type and by program length; steps taken.
 
     Sums are kept, so the result does not depend on batches or processes.
 
     Args:
         type_names: name of every question type, by id.
+        max_steps: N.
     """
 
     full_state_update = False
 
-    def __init__(self, type_names: Sequence[str]) -> None:
+    def __init__(self, type_names: Sequence[str], max_steps: int) -> None:
         super().__init__()
         self.type_names = list(type_names)
         for group, size in (("types", len(self.type_names)), ("lengths", MAX_PROGRAM_LENGTH + 1)):
             sums = torch.zeros(size, 3, dtype=torch.int64)  # exact, on any device
             self.add_state(group, sums, dist_reduce_fx="sum")
+        counts = torch.zeros(max_steps, dtype=torch.int64)
+        self.add_state("steps_taken", counts, dist_reduce_fx="sum")
 
     def update(self, batch: VQABatch, output: VQAOutput) -> None:
         """Count one batch."""
@@ -51,17 +63,19 @@ class AnswerMetrics(Metric):
         known = batch.program_lengths >= 0
         lengths = batch.program_lengths[known].clamp(max=MAX_PROGRAM_LENGTH)
         self.lengths.index_add_(0, lengths, values[known])
+        self.steps_taken.index_add_(0, output.steps - 1, values[:, 2])
 
-    def compute(self) -> dict[str, GroupMeans]:
-        """Means of each group with questions: `all`, the types, and `length_07` and so on."""
+    def compute(self) -> Results:
+        """What the sums come to."""
         rows = {"all": self.types.sum(0)}
         rows |= dict(zip(self.type_names, self.types, strict=True))
         rows |= {f"length_{length:02d}": row for length, row in enumerate(self.lengths)}
-        return {
+        groups = {
             name: GroupMeans(right / count, steps / count, count)
             for name, (right, steps, count) in ((name, row.tolist()) for name, row in rows.items())
             if count > 0
         }
+        return Results(groups, self.steps_taken.tolist())
 
 
 class LossMeans(Metric):

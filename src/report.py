@@ -17,7 +17,7 @@ def results_table(
     """Accuracy and mean steps by question type, beside those of the network it started from.
 
     Args:
-        results: from `AnswerMetrics.compute`.
+        results: groups of `AnswerMetrics.compute`.
         title: of the table.
         baseline: results of the plain MAC, by the same groups.
         lengths: also by program length.

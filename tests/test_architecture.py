@@ -36,10 +36,10 @@ datamodules: base clevr gqa mini factory .
 downloads: transfer archives download .
 extraction: packaged images backbones feature_file extract .
 lit_module checkpoint_file checkpoint saving
-warm_start callbacks ordered_lines predictions loggers report
+warm_start callbacks ordered_lines predictions loggers trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . processes parts start fit official evaluate job restore compare
+runs: . processes parts restore explain start fit official evaluate job compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

@@ -1,17 +1,14 @@
 """What is left on disk and said while training and predicting."""
 
-import csv
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import compose, everything_in, plain
 
 from dact import callbacks, checkpoint
 from dact.callbacks import EpochSummary
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
-from dact.loggers import ContinuedCSVLogger
 from dact.metrics import GroupMeans
 
 # Checkpoints.
@@ -94,87 +91,3 @@ def test_a_progress_bar_is_for_terminals(monkeypatch, enabled, bars):
     assert callbacks.progress_bar(enabled) == []
     monkeypatch.setattr("dact.callbacks.Console", lambda: SimpleNamespace(is_terminal=True))
     assert len(callbacks.progress_bar(enabled)) == bars
-
-
-# metrics.csv.
-
-
-def log(folder, rows):
-    """Log (step, metrics) as one process would."""
-    logger = ContinuedCSVLogger(str(folder))
-    for step, metrics in rows:
-        logger.log_metrics(metrics, step)
-        logger.save()
-    logger.finalize("success")
-
-
-def rows_of(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [(int(row["step"]), row["a"], row.get("b", "")) for row in csv.DictReader(file)]
-
-
-def test_metrics_are_continued_not_restarted(tmp_path):
-    log(tmp_path, [(1, {"a": 1}), (2, {"a": 2})])
-    log(tmp_path, [(3, {"a": 3}), (4, {"a": 4})])
-    assert rows_of(tmp_path) == [(n, str(n), "") for n in (1, 2, 3, 4)]
-
-
-def test_what_is_logged_again_replaces_what_a_lost_run_logged(tmp_path):
-    log(tmp_path, [(1, {"a": 1}), (2, {"a": 2}), (3, {"a": 3})])
-    log(tmp_path, [(2, {"a": 20}), (3, {"a": 30})])
-    assert rows_of(tmp_path) == [(1, "1", ""), (2, "20", ""), (3, "30", "")]
-
-
-def test_new_columns_may_come_later(tmp_path):
-    log(tmp_path, [(1, {"a": 1})])
-    log(tmp_path, [(2, {"b": 5}), (3, {"a": 3, "b": 6})])
-    assert rows_of(tmp_path) == [(1, "1", ""), (2, "", "5"), (3, "3", "6")]
-
-
-def test_a_run_that_logs_nothing_leaves_the_file_alone(tmp_path):
-    log(tmp_path, [(1, {"a": 1})])
-    log(tmp_path, [])
-    assert rows_of(tmp_path) == [(1, "1", "")]
-    assert everything_in(tmp_path) == ["metrics.csv"]
-
-
-# The loggers of conf/.
-
-
-def test_no_logger_leaves_no_metrics(program):
-    finished = program("model=mac", "logger=none")
-    assert not (finished.folder / "metrics.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("key", "login", "offline"),
-    [(None, False, True), ("abc", False, False), (None, True, False)],
-)
-def test_wandb_is_offline_without_a_key(configured, monkeypatch, tmp_path, key, login, offline):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    if key:
-        monkeypatch.setenv("WANDB_API_KEY", key)
-    if login:
-        netrc = tmp_path / ".netrc"
-        netrc.write_text("machine api.wandb.ai\n  login user\n  password abc\n")
-        netrc.chmod(0o600)
-    cfg = plain(compose("logger=wandb"))
-    assert cfg["logger"]["offline"] is offline
-    assert cfg["logger"]["name"] == "clevr_mini-dact-5e-3-s0"
-
-
-@pytest.mark.slow
-def test_a_run_is_logged_to_wandb(program, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    finished = program("model=mac", "logger=wandb")
-    assert list((finished.folder / "wandb").glob("offline-run-*/*.wandb"))
-
-
-@pytest.mark.slow
-def test_a_run_is_logged_to_tensorboard(program):
-    pytest.importorskip("tensorboard", reason="tensorboard is an extra")
-    finished = program("model=mac", "logger=tensorboard")
-    assert list((finished.folder / "tensorboard").glob("events.*"))

@@ -8,7 +8,7 @@ from dact.metrics import MAX_PROGRAM_LENGTH, AnswerMetrics
 from dact.models import VQAOutput
 
 TYPES = ["count", "exist", "never asked", "compare"]
-SIZE = 61
+SIZE, STEPS = 61, 12
 
 
 def questions(seed=0):
@@ -34,7 +34,7 @@ def questions(seed=0):
         positions=torch.arange(SIZE),
     )
     log_probs = torch.randn(SIZE, 5, generator=generator).log_softmax(-1)
-    steps = torch.randint(1, 13, (SIZE,), generator=generator)
+    steps = torch.randint(1, STEPS + 1, (SIZE,), generator=generator)
     return batch, VQAOutput(log_probs, torch.zeros(SIZE), steps)
 
 
@@ -64,37 +64,49 @@ def measured(metrics, batch, output, sizes):
 @pytest.mark.parametrize("sizes", [[SIZE], [1] * SIZE, [16, 16, 16, 13], [60, 1]], ids=len)
 def test_metrics_equal_a_plain_loop_however_batched(sizes):
     batch, output = questions()
-    got = measured(AnswerMetrics(TYPES), batch, output, sizes)
+    got, steps_taken = measured(AnswerMetrics(TYPES, STEPS), batch, output, sizes)
     wanted = plain_loop(batch, output)
     assert set(got) == set(wanted)
     assert "never asked" not in got
     assert {"length_02", "length_07", "length_20", "length_40"} < set(got)
     for group, (right, steps, count) in wanted.items():
         assert got[group] == pytest.approx((right / count, steps / count, count), abs=1e-15)
+    assert steps_taken == [output.steps.tolist().count(step) for step in range(1, STEPS + 1)]
+
+
+def test_steps_that_nobody_takes_are_counted_as_none():
+    batch, output = questions()
+    output = output._replace(steps=output.steps.clamp(2, 4))
+    counts = measured(AnswerMetrics(TYPES, STEPS), batch, output, [16, 16, 16, 13]).steps_taken
+    assert len(counts) == STEPS
+    assert [step for step, count in enumerate(counts, 1) if count] == [2, 3, 4]
+    assert sum(counts) == SIZE
 
 
 def test_questions_without_an_answer_are_wrong():
     batch, output = questions()
     got = measured(
-        AnswerMetrics(TYPES), batch._replace(answers=batch.answers * 0 - 1), output, [SIZE]
-    )
+        AnswerMetrics(TYPES, STEPS), batch._replace(answers=batch.answers * 0 - 1), output, [SIZE]
+    ).groups
     assert got["all"].accuracy == 0
     assert got["all"].questions == SIZE
 
 
 def test_reset_forgets():
-    metrics = AnswerMetrics(TYPES)
+    metrics = AnswerMetrics(TYPES, STEPS)
     first = measured(metrics, *questions(1), [SIZE])
     metrics.reset()
     second = measured(metrics, *questions(2), [SIZE])
-    assert second == measured(AnswerMetrics(TYPES), *questions(2), [SIZE])
+    assert second == measured(AnswerMetrics(TYPES, STEPS), *questions(2), [SIZE])
     assert second != first
 
 
 def test_sums_are_exact_over_many_batches():
     """In float32 16,777,217 questions would count as 16,777,216."""
-    metrics = AnswerMetrics(TYPES)
+    metrics = AnswerMetrics(TYPES, STEPS)
     metrics.types[0] = torch.tensor([2.0**24, 2.0**24, 2.0**24])
     batch, output = questions()
+    metrics.steps_taken[0] = 2**24
     got = measured(metrics, batch, output, [SIZE])
-    assert got["all"].questions == 2**24 + SIZE
+    assert got.groups["all"].questions == 2**24 + SIZE
+    assert sum(got.steps_taken) == 2**24 + SIZE

@@ -17,7 +17,7 @@ from dact.schema import Config
 
 from . import official
 from .parts import (
-    finish_logging,
+    logged,
     make_module,
     make_network,
     make_trainer,
@@ -93,8 +93,8 @@ def _score(
     module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
     trainer = make_trainer(config, folder, writers)
     run_split = trainer.validate if config.mode == "validate" else trainer.test
-    run_split(module, data, verbose=False)
-    finish_logging(trainer)
+    with logged(trainer):
+        run_split(module, data, verbose=False)
     if trainer.is_global_zero:
         show(module.results, title, lengths=True)
         if official_too:

@@ -18,8 +18,9 @@ from dact.lit_module import VQALitModule
 from dact.saving import RunCheckpoints
 from dact.schema import Config
 
+from .explain import log_report
 from .parts import (
-    finish_logging,
+    logged,
     mac_folder,
     make_module,
     make_network,
@@ -65,8 +66,9 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
         module.results = checkpoints.results(start.saved)
     description = _describe(config, data, start)
     trainer = make_trainer(config, folder, _callbacks(config, folder, description))
-    trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
-    finish_logging(trainer)
+    with logged(trainer):
+        trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
+        log_report(trainer, folder)
     if not module.results:  # trainer.limit_val_batches=0
         return None
     if trainer.is_global_zero:

@@ -1,6 +1,7 @@
 """The parts of a run, made from its configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,35 +74,52 @@ def make_trainer(
     """Lightning's Trainer.
 
     Raises:
-        UserError: Lightning refuses one of its options, for instance a device that is not there.
+        UserError: Lightning refuses one of its options, for instance a device that is not there,
+            or the logger one of its own.
     """
     logger = None
     if log and config.logger:
-        logger = configs.instantiate(config.logger, save_dir=str(folder))
-        logger.log_hyperparams(asdict(config))
+        logger = configs.instantiate("logger", config.logger, save_dir=str(folder))
     arguments = asdict(config.trainer)
     arguments["default_root_dir"] = arguments["default_root_dir"] or str(folder)
     bars = progress_bar(arguments.pop("enable_progress_bar"))
     plugins = arguments.pop("plugins") or []
-    plugins = plugins if isinstance(plugins, list) else [plugins]
+    arguments["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFiles()]
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **arguments,
             enable_progress_bar=bool(bars),
             logger=logger or False,
-            plugins=[*plugins, WholeFiles()],
             callbacks=[*callbacks, *bars],
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise refused_options(error) from error
+    for known in trainer.loggers:  # which begin their runs only now that nothing is refused
+        known.log_hyperparams(asdict(config))
+    return trainer
 
 
-def finish_logging(trainer: pl.Trainer) -> None:
-    """End the trackers' runs: the next one in this process, as in a sweep, is a run of its own."""
+@contextmanager
+def logged(trainer: pl.Trainer) -> Iterator[None]:
+    """End the trackers' runs with what happens inside, as failed after an exception.
+
+    The next run in this process, as in a sweep, is then a run of its own.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # Lightning makes a SystemExit of an interrupt. The codes are those of W&B's own hooks.
+        stopped = KeyboardInterrupt in (type(error), type(error.__context__))
+        finish_logging(trainer, 255 if stopped else 1)
+        raise
+    finish_logging(trainer)
+
+
+def finish_logging(trainer: pl.Trainer, exit_code: int = 0) -> None:
+    """End the trackers' runs; other codes than 0 mean that they have failed."""
     for logger in trainer.loggers:
-        finish = getattr(logger.experiment, "finish", None)
-        if finish is not None:
-            finish()
+        if hasattr(logger, "finish"):
+            logger.finish(exit_code)
 
 
 def mac_folder(config: Config, data: VQADataModule, word_vectors: str | None) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from dact import checkpoint as checkpoints
 from dact.callbacks import progress_bar
@@ -40,6 +41,11 @@ class Restored(NamedTuple):
     def data_name(self) -> str:
         """The dataset it was trained on."""
         return self.description.config["data"]["name"]
+
+    @property
+    def model(self) -> str:
+        """Name of the kind of network."""
+        return self.description.config["model"]["name"]
 
     @property
     def run(self) -> str:
@@ -116,13 +122,16 @@ def open_data(restored: Restored, root: Path | None = None, split: str | None = 
     return data
 
 
-def answer_split(restored: Restored, data: VQADataModule, limit: int | None = None) -> Survey:
+def answer_split(
+    restored: Restored, data: VQADataModule, limit: int | None = None, *, accelerator: Any = "auto"
+) -> Survey:
     """Have a network answer the split that `data` was set up with.
 
     Args:
         restored: the network.
         data: of `open_data`.
         limit: no more than so many questions, rounded up to a whole batch.
+        accelerator: as of Lightning's Trainer.
 
     Raises:
         UserError: the split has no answers to compare with.
@@ -133,7 +142,9 @@ def answer_split(restored: Restored, data: VQADataModule, limit: int | None = No
     module = VQALitModule(restored.network, ponder_cost=0.0, type_names=data.type_names)
     bars = progress_bar(None)
     trainer = pl.Trainer(
+        accelerator=accelerator,
         devices=1,
+        plugins=LightningEnvironment(),  # whatever SLURM or torchrun say: it is this process alone
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
