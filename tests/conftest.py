@@ -13,7 +13,7 @@ import hydra
 import pytest
 import pytorch_lightning as pl
 import torch
-from fault_table import fault, pytest_terminal_summary  # noqa: F401
+from fault_table import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: F401
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig, OmegaConf

@@ -4,20 +4,17 @@ import os
 import re
 from pathlib import Path
 
-import pytest
-
 MARKS = re.compile(r"(<!-- faults -->\n).*(<!-- /faults -->)", re.DOTALL)
 HEAD = ("fault", "how tried", "times", "what happened")
 
 
-@pytest.fixture
-def fault(request):
-    """Say what the table shall have of this test; several tests may have a row in common."""
-
-    def note(what, *, tried, happened, times=1):
-        request.node.user_properties.append(("fault", [what, tried, happened, times]))
-
-    return note
+def pytest_collection_modifyitems(items):
+    """Give the table what `@pytest.mark.faults(fault, tried=…, happened=…[, times=…])` says."""
+    for item in items:
+        mark = item.get_closest_marker("faults")
+        if mark is not None:
+            note = [*mark.args, mark.kwargs["tried"], mark.kwargs["happened"]]
+            item.user_properties.append(("fault", [*note, mark.kwargs.get("times", 1)]))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -16,6 +16,22 @@ from dact import checkpoint, run_folder
 from dact.datamodules import CLEVRDataModule
 from dact.errors import UserError
 
+ODD_DATA = pytest.mark.faults(
+    "data missing, cut short or of another kind",
+    tried="folders, files, fields, rows, datasets and types, each by itself",
+    happened="one line; nothing left behind",
+)
+KILLED = pytest.mark.faults(
+    "killed while data are preprocessed",
+    tried="in the middle of a file; leftovers of a killed process",
+    happened="done again; nothing half-written is used",
+)
+OTHER_CHECKPOINT = pytest.mark.faults(
+    "a checkpoint that does not fit",
+    tried="missing, damaged, of another width, of other features, edited",
+    happened="one line; nothing left behind",
+)
+
 
 class PowerCutError(Exception):
     """Ends a run where no one expects it."""
@@ -58,12 +74,14 @@ def refusal(program, *typed):
 # Folders and files.
 
 
+@ODD_DATA
 def test_a_missing_root(clevr, tmp_path):
     message = refusal(clevr, f"data.root={tmp_path / 'no where'}")
     assert f"data.root={tmp_path / 'no where'}: no such folder" in message
     assert not (tmp_path / "no where").exists()
 
 
+@ODD_DATA
 def test_a_root_that_is_something_else(clevr, tmp_path):
     (tmp_path / "empty").mkdir()
     message = refusal(clevr, f"data.root={tmp_path / 'empty'}")
@@ -71,12 +89,14 @@ def test_a_root_that_is_something_else(clevr, tmp_path):
     assert everything_in(tmp_path / "empty") == []
 
 
+@ODD_DATA
 @pytest.mark.parametrize("name", ["questions/CLEVR_val_questions", "scenes/CLEVR_train_scenes"])
 def test_a_missing_file(clevr, root, name):
     (root / f"{name}.json").unlink()
     assert f"{name}.json is missing" in refusal(clevr, "model=mac")
 
 
+@ODD_DATA
 @pytest.mark.parametrize("name", ["questions/CLEVR_val_questions", "scenes/CLEVR_train_scenes"])
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_a_truncated_file(clevr, root, name, share):
@@ -86,6 +106,7 @@ def test_a_truncated_file(clevr, root, name, share):
     assert f"{name}.json" in refusal(clevr, "model=mac")
 
 
+@ODD_DATA
 def test_missing_features(grid, root):
     (root / "features" / "val_features.hdf5").unlink()
     message = refusal(grid, "model=mac")
@@ -93,6 +114,7 @@ def test_missing_features(grid, root):
     assert "data.features=state" in message
 
 
+@ODD_DATA
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_truncated_features(grid, root, share):
     path = root / "features" / "train_features.hdf5"
@@ -101,6 +123,7 @@ def test_truncated_features(grid, root, share):
     assert "train_features.hdf5 is no whole HDF5 file" in refusal(grid, "model=mac")
 
 
+@ODD_DATA
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -116,6 +139,7 @@ def test_features_of_another_kind(grid, root, values, said):
     assert said in message
 
 
+@ODD_DATA
 def test_features_without_their_dataset(grid, root):
     path = root / "features" / "val_features.hdf5"
     path.unlink()
@@ -143,6 +167,7 @@ def refuse_late(program, *typed):
 # What is in the files.
 
 
+@ODD_DATA
 def test_a_question_about_a_missing_row(grid, root):
     entries = make_questions("val", 5, 3)
     entries[7]["image_index"] = 99
@@ -152,6 +177,7 @@ def test_a_question_about_a_missing_row(grid, root):
     assert "val_features.hdf5" in message
 
 
+@ODD_DATA
 def test_a_question_about_a_missing_scene(clevr, root):
     entries = make_questions("train", 7, 5)
     entries[-1]["image_index"] = 7
@@ -161,12 +187,14 @@ def test_a_question_about_a_missing_scene(clevr, root):
     assert "train" in message
 
 
+@ODD_DATA
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_an_empty_split(clevr, root, split):
     write_questions(root, split, [])
     assert f"CLEVR_{split}_questions.json" in refusal(clevr, "model=mac")
 
 
+@ODD_DATA
 def test_a_training_split_without_answers(clevr, root):
     entries = make_questions("train", 7, 5)
     for entry in entries:
@@ -175,6 +203,7 @@ def test_a_training_split_without_answers(clevr, root):
     assert "CLEVR_train_questions.json" in refusal(clevr, "model=mac")
 
 
+@ODD_DATA
 @pytest.mark.parametrize("field", ["question", "image_index", "question_index"])
 def test_a_question_without_a_field(clevr, root, field):
     entries = make_questions("train", 7, 5)
@@ -185,6 +214,7 @@ def test_a_question_without_a_field(clevr, root, field):
     assert "11" in message
 
 
+@ODD_DATA
 def test_a_scene_without_a_field(clevr, root):
     scenes = [make_scene(index, 1 + index % 4) for index in range(7)]
     del scenes[3]["objects"][0]["3d_coords"]
@@ -208,6 +238,7 @@ def test_an_answer_that_training_never_showed_is_wrong_and_reported(clevr, root,
     assert mac.value == pytest.approx(sum(right) / 15)
 
 
+@KILLED
 def test_interrupted_preprocessing_is_done_again(clevr, root, monkeypatch):
     cache = root / ".dact"
     proper = CLEVRDataModule.read_file
@@ -228,6 +259,7 @@ def test_interrupted_preprocessing_is_done_again(clevr, root, monkeypatch):
     assert whole.checkpoint["global_step"] == 3
 
 
+@KILLED
 def test_leftovers_of_a_killed_process_are_not_used(clevr, root):
     cache = root / ".dact"
     cache.mkdir()
@@ -253,6 +285,7 @@ def test_a_ponder_cost_for_a_network_without_one(clevr, root):
     assert clevr("model=mac", "ponder=0").value is not None
 
 
+@OTHER_CHECKPOINT
 def test_a_missing_checkpoint(clevr):
     for mode in ("fit", "validate", "predict"):
         message = refusal(clevr, f"mode={mode}", "ckpt_path=no where/x.ckpt")
@@ -262,17 +295,20 @@ def test_a_missing_checkpoint(clevr):
         )
 
 
+@OTHER_CHECKPOINT
 def test_a_damaged_checkpoint(trained, evaluate, tmp_path):
     path = tmp_path / "short.ckpt"
     path.write_bytes(trained.dact.last.read_bytes()[:5000])
     assert f"checkpoint {path}" in refusal(evaluate, "mode=validate", f"ckpt_path={path}")
 
 
+@OTHER_CHECKPOINT
 def test_a_checkpoint_of_another_width(trained, program):
     message = refusal(program, "model=dact", "model.dim=10", f"ckpt_path={trained.dact.last}")
     assert re.search(r"it differs: \S+ has shape \(.*\) instead of \(.*\)", message)
 
 
+@OTHER_CHECKPOINT
 def test_a_checkpoint_of_other_features(trained, configured, root, tmp_path):
     values = np.ones((5, 5, 3, 2), np.float32)
     write_grid(root, "val", values)
@@ -282,6 +318,7 @@ def test_a_checkpoint_of_other_features(trained, configured, root, tmp_path):
     assert "was trained on other features" in message
 
 
+@OTHER_CHECKPOINT
 def test_a_checkpoint_whose_description_was_changed(trained, evaluate, tmp_path):
     saved = trained.dact.checkpoint
     saved[checkpoint.ENTRY]["config"]["model"]["dim"] = 12
@@ -290,6 +327,7 @@ def test_a_checkpoint_whose_description_was_changed(trained, evaluate, tmp_path)
     assert "does not fit this network" in message
 
 
+@OTHER_CHECKPOINT
 def test_a_split_that_is_not_there(trained, evaluate):
     typed = ("mode=predict", f"ckpt_path={trained.dact.last}", "data.split=tset")
     message = refusal(evaluate, *typed)

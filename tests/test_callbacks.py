@@ -50,6 +50,11 @@ def test_every_checkpoint_holds_the_results_of_its_own_epoch(program):
 # Losses.
 
 
+@pytest.mark.faults(
+    "a loss of NaN or infinity",
+    tried="at the first batch and in a later epoch",
+    happened="one line names the batch; checkpoints of before stay, all finite",
+)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("step", "said"), [(13, "batch 5 in epoch 1"), (0, "batch 0 in epoch 0")])
 def test_a_loss_that_is_no_number_ends_the_run_and_spoils_nothing(

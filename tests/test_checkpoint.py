@@ -111,6 +111,12 @@ def test_rubbish_is_refused(content):
     assert "damaged" in refusal(path)
 
 
+@pytest.mark.faults(
+    "a bit flipped in a checkpoint",
+    tried="anywhere",
+    happened="refused in one line, or the same content",
+    times=100,
+)
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
 def test_a_flipped_bit_is_noticed_or_harmless(trained, place, bit):
     content = bytearray(trained.mac.last.read_bytes())

@@ -160,6 +160,11 @@ def test_values_past_float16_are_refused_by_name(images, tmp_path):
 # Interruptions.
 
 
+@pytest.mark.faults(
+    "kill -9 while features are extracted",
+    tried="in the third batch",
+    happened="resumed; the same file to the byte, no image seen twice but those in flight",
+)
 def test_a_killed_run_goes_on_where_it_stopped(images, tmp_path):
     whole, killed = ({"SEEN": str(tmp_path / name)} for name in ("whole.log", "killed.log"))
     options = (
@@ -252,12 +257,20 @@ def test_two_processes_do_not_write_one_file(images, tmp_path):
         pass
 
 
+@pytest.mark.faults(
+    "disk full",
+    tried="before extraction and before packing; while packing",
+    happened="one line; nothing that looks whole",
+)
 def test_a_full_disk_is_known_before_anything_is_computed(images, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(UserError, match=r"needs 0\.0 GB, but"):
         run(images, tmp_path / "out.hdf5")
 
 
+@pytest.mark.faults(
+    "places that cannot be written", tried="features, predictions, run folders", happened="one line"
+)
 def test_a_place_that_cannot_be_written_is_named(images, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written: .* give another place"):

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 
 from dact.errors import UserError
 
-pytestmark = pytest.mark.faults
 MANY = 150
 
 
@@ -68,12 +67,12 @@ def prepared(root, tmp_path_factory):
 
 @pytest.mark.parametrize("share", [n / 20 for n in range(20)])
 @pytest.mark.parametrize("chunks", [None, (1, 5, 3, 2)])
-def test_features_cut_short(tmp_path, fault, share, chunks):
-    fault(
-        "HDF5 features cut short",
-        tried="at 20 places, in one piece and in chunks",
-        happened="one line names the file",
-    )
+@pytest.mark.faults(
+    "HDF5 features cut short",
+    tried="at 20 places, in one piece and in chunks",
+    happened="one line names the file",
+)
+def test_features_cut_short(tmp_path, share, chunks):
     root = write_clevr(tmp_path)
     values = np.random.default_rng(0).normal(size=(7, 5, 3, 2)).astype(np.float32)
     for split in ("train", "val"):
@@ -86,13 +85,13 @@ def test_features_cut_short(tmp_path, fault, share, chunks):
 
 
 @pytest.mark.parametrize("name", ["questions_train.h5", "questions_val.h5", "states_train.h5"])
-def test_flipped_bits_in_packed_files(root, prepared, fault, name, tmp_path):
-    fault(
-        "a bit flipped in packed questions or scenes",
-        tried="anywhere",
-        happened="noticed and packed anew, or in padding: the same batches and texts are served",
-        times=MANY,
-    )
+@pytest.mark.faults(
+    "a bit flipped in packed questions or scenes",
+    tried="anywhere",
+    happened="noticed and packed anew, or in padding: the same batches and texts are served",
+    times=MANY,
+)
+def test_flipped_bits_in_packed_files(root, prepared, name, tmp_path):
     source, batches, texts = prepared
     content = (source / name).read_bytes()
     for path in source.iterdir():
@@ -114,12 +113,12 @@ def test_flipped_bits_in_packed_files(root, prepared, fault, name, tmp_path):
 
 
 @pytest.mark.parametrize("changed", ["words", "answers", "emptied", "cut", "other"])
-def test_a_vocabulary_that_is_not_that_of_the_data(root, prepared, fault, changed, tmp_path):
-    fault(
-        "vocabulary.json of another dataset, or edited",
-        tried="words or answers swapped, emptied, cut short, replaced",
-        happened="made anew: the same batches are served",
-    )
+@pytest.mark.faults(
+    "vocabulary.json of another dataset, or edited",
+    tried="words or answers swapped, emptied, cut short, replaced",
+    happened="made anew: the same batches are served",
+)
+def test_a_vocabulary_that_is_not_that_of_the_data(root, prepared, changed, tmp_path):
     source, batches, _ = prepared
     for path in source.iterdir():
         if path.is_file():
@@ -143,13 +142,13 @@ def test_a_vocabulary_that_is_not_that_of_the_data(root, prepared, fault, change
     assert all(map(same, found, batches))
 
 
-def test_features_that_are_no_numbers(tmp_path, fault):
-    fault(
-        "NaN or infinity in features",
-        tried="at any place, float16 and float32",
-        happened="one line names the file and the row",
-        times=MANY,
-    )
+@pytest.mark.faults(
+    "NaN or infinity in features",
+    tried="at any place, float16 and float32",
+    happened="one line names the file and the row",
+    times=MANY,
+)
+def test_features_that_are_no_numbers(tmp_path):
     root = write_clevr(tmp_path)
     values = np.random.default_rng(0).normal(size=(7, 5, 3, 2))
     write_grid(root, "train", values.astype(np.float32))
@@ -175,13 +174,13 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("kind", ["questions", "scenes"])
-def test_odd_entries(tmp_path, fault, kind):
-    fault(
-        f"odd entries in {kind}.json",
-        tried="a field lost, or any JSON in its place",
-        happened="served, or one line; nothing half-written",
-        times=MANY,
-    )
+@pytest.mark.faults(
+    "odd entries in questions.json and scenes.json",
+    tried="a field lost, or any JSON in its place",
+    happened="served, or one line; nothing half-written",
+    times=MANY,
+)
+def test_odd_entries(tmp_path, kind):
     root = write_clevr(tmp_path / "root")
     proper = {
         "questions": make_questions("val", 5, 3),
@@ -222,12 +221,12 @@ OVERSIZED = {
 
 
 @pytest.mark.parametrize("what", OVERSIZED)
-def test_oversized_fields(tmp_path, fault, what):
-    fault(
-        "oversized or odd JSON fields",
-        tried=", ".join(OVERSIZED),
-        happened="served, or one line",
-    )
+@pytest.mark.faults(
+    "oversized or odd JSON fields",
+    tried=", ".join(OVERSIZED),
+    happened="served, or one line",
+)
+def test_oversized_fields(tmp_path, what):
     root = write_clevr(tmp_path / "root")
     path = root / "questions" / "CLEVR_val_questions.json"
     text = json.dumps({"questions": make_questions("val", 5, 3)[:2]})
@@ -239,12 +238,12 @@ def test_oversized_fields(tmp_path, fault, what):
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbf", b"\xff\xfe", b"\x00" * 100, b"[" * 10**6])
-def test_files_that_are_no_json(tmp_path, fault, content):
-    fault(
-        "files that are no JSON",
-        tried="byte order marks, NULs, a million brackets",
-        happened="served, or one line names the file",
-    )
+@pytest.mark.faults(
+    "files that are no JSON",
+    tried="byte order marks, NULs, a million brackets",
+    happened="served, or one line names the file",
+)
+def test_files_that_are_no_json(tmp_path, content):
     root = write_clevr(tmp_path / "root")
     path = root / "questions" / "CLEVR_val_questions.json"
     path.write_bytes(content + path.read_bytes())
@@ -265,12 +264,12 @@ PATHS = [
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_path_tricks_in_names_of_images(tmp_path, fault, name):
-    fault(
-        "path tricks in names of images",
-        tried="out of the folder, absolute, NUL, 5000 letters, line ends",
-        happened="the name is text and nothing else: no file of that name is opened or made",
-    )
+@pytest.mark.faults(
+    "path tricks in names of images",
+    tried="out of the folder, absolute, NUL, 5000 letters, line ends",
+    happened="the name is text and nothing else: no file of that name is opened or made",
+)
+def test_path_tricks_in_names_of_images(tmp_path, name):
     root = write_clevr(tmp_path / "root")
     entries = make_questions("val", 5, 3)
     entries[2]["image_filename"] = name

@@ -22,7 +22,7 @@ from dact.datamodules.collate import VQADataset
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
 
-pytestmark = pytest.mark.faults
+KILLS = 8
 PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step")
 
 
@@ -44,12 +44,12 @@ def assert_same_run(one, other):
 
 
 @pytest.mark.parametrize("step", [1, 8, 11])
-def test_a_disk_that_is_full_when_a_checkpoint_is_written(program, fault, step, tmp_path):
-    fault(
-        "disk full while a checkpoint is written",
-        tried="no file may grow beyond 4 KB from some step on",
-        happened="one line; earlier checkpoints whole; resumed with room, bit-identical",
-    )
+@pytest.mark.faults(
+    "disk full while a checkpoint is written",
+    tried="no file may grow beyond 4 KB from some step on",
+    happened="one line; earlier checkpoints whole; resumed with room, bit-identical",
+)
+def test_a_disk_that_is_full_when_a_checkpoint_is_written(program, step, tmp_path):
     typed = ("model=mac", "trainer.max_epochs=2", "checkpoint_every=1", "logger=none", *DROPOUT)
     whole = program(*typed)
     folder = tmp_path / "full"
@@ -71,12 +71,12 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written(program, fault, step, 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 @pytest.mark.parametrize("batch", [0, 5])
-def test_a_process_that_makes_batches_is_killed(program, fault, batch, tmp_path, monkeypatch):
-    fault(
-        "a data worker killed",
-        tried="SIGKILL while it makes some batch",
-        happened="one line, nothing hangs; resumed, bit-identical",
-    )
+@pytest.mark.faults(
+    "a data worker killed",
+    tried="SIGKILL while it makes some batch",
+    happened="one line, nothing hangs; resumed, bit-identical",
+)
+def test_a_process_that_makes_batches_is_killed(program, batch, tmp_path, monkeypatch):
     typed = ("model=mac", "data.num_workers=1", "checkpoint_every=1", *DROPOUT)
     whole = program(*typed)
     proper, main, made = VQADataset.__getitems__, os.getpid(), []
@@ -98,14 +98,13 @@ def test_a_process_that_makes_batches_is_killed(program, fault, batch, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again(mini_root, fault, tmp_path):
-    kills = 8
-    fault(
-        "kill -9 in training",
-        tried="at random moments of one run, with two workers, resumed each time",
-        happened="weights, optimizer, schedule and metrics.csv bit-identical to a run never killed",
-        times=kills,
-    )
+@pytest.mark.faults(
+    "kill -9 in training",
+    tried="at random moments of one run, with two workers, resumed each time",
+    happened="weights, optimizer, schedule and metrics.csv bit-identical to a run never killed",
+    times=KILLS,
+)
+def test_a_run_that_is_killed_again_and_again(mini_root, tmp_path):
     typed = (f"data.root={mini_root}", f"data.cache_dir={tmp_path / 'cache'}", *TINY, *DROPOUT)
     typed += ("model=dact", "warm_start=none", "trainer.max_epochs=60", "checkpoint_every=3")
     typed += ("data.num_workers=2", "keep_checkpoints=2")
@@ -113,8 +112,8 @@ def test_a_run_that_is_killed_again_and_again(mini_root, fault, tmp_path):
     done = command(*typed, f"hydra.run.dir={whole}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     dice, last = random.Random(0), []
-    for number in range(kills):
-        target = 60 * 8 * (number + dice.random()) / (kills + 1)
+    for number in range(KILLS):
+        target = 60 * 8 * (number + dice.random()) / (KILLS + 1)
         program = [sys.executable, str(REPOSITORY / "run.py"), *typed, *last]
         program += [f"hydra.run.dir={killed}"]
         with subprocess.Popen(
@@ -139,13 +138,13 @@ def newest_step(folder):
     return run_folder.step_of(found[0]) if found else -1
 
 
+@pytest.mark.faults(
+    "the last checkpoint damaged",
+    tried="cut short at 20 places",
+    happened="a warning names it; resumed from the one before",
+)
 @pytest.mark.parametrize("share", [n / 20 for n in range(20)])
-def test_a_last_checkpoint_cut_short_is_stepped_over(program, two_checkpoints, fault, share):
-    fault(
-        "the last checkpoint damaged",
-        tried="cut short at 20 places",
-        happened="a warning names it; resumed from the one before",
-    )
+def test_a_last_checkpoint_cut_short_is_stepped_over(program, two_checkpoints, share):
     folder = two_checkpoints
     newest = (folder / "checkpoints" / "last.ckpt").resolve()
     newest.write_bytes(newest.read_bytes()[: int(share * newest.stat().st_size)])
@@ -198,12 +197,12 @@ OLD_OPCODES = {
 
 @pytest.mark.parametrize("name", [*GADGETS, *OLD_OPCODES])
 @pytest.mark.parametrize("container", ["zip", "raw"])
-def test_a_malicious_checkpoint_executes_nothing(fault, name, container):
-    fault(
-        "malicious pickle as .ckpt",
-        tried="functions of Python and old opcodes, bare and inside torch.save's archive",
-        happened="refused in one line, nothing executed",
-    )
+@pytest.mark.faults(
+    "malicious pickle as .ckpt",
+    tried="functions of Python and old opcodes, bare and inside torch.save's archive",
+    happened="refused in one line, nothing executed",
+)
+def test_a_malicious_checkpoint_executes_nothing(name, container):
     content = OLD_OPCODES.get(name) or pickle.dumps({checkpoint.ENTRY: {}, "x": GADGETS[name]})
     path = Path("bad.ckpt")
     if container == "raw":
@@ -223,12 +222,12 @@ def test_a_malicious_checkpoint_executes_nothing(fault, name, container):
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EIO])
-def test_a_place_that_stops_taking_checkpoints(program, fault, number, tmp_path, monkeypatch):
-    fault(
-        "file system turns read-only or fails in training",
-        tried="EROFS, EACCES and EIO when a checkpoint gets its name",
-        happened="one line; earlier checkpoints whole",
-    )
+@pytest.mark.faults(
+    "file system turns read-only or fails in training",
+    tried="EROFS, EACCES and EIO when a checkpoint gets its name",
+    happened="one line; earlier checkpoints whole",
+)
+def test_a_place_that_stops_taking_checkpoints(program, number, tmp_path, monkeypatch):
     proper = os.replace
 
     def replace(source, target):

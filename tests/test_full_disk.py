@@ -17,6 +17,14 @@ from dact.errors import UserError
 LIMIT = 4096
 
 
+FULL = pytest.mark.faults(
+    "disk full",
+    tried="before extraction and before packing; while packing",
+    happened="one line; nothing that looks whole",
+)
+
+
+@FULL
 def test_a_full_disk_ends_preprocessing_in_one_line(tmp_path: Path):
     root, cache = tmp_path / "gqa", tmp_path / "cache"
     images = {"train": 23, "val": 3, "test": 2}
@@ -39,6 +47,7 @@ def test_a_full_disk_ends_preprocessing_in_one_line(tmp_path: Path):
     assert [path for path in cache.rglob("*") if path.suffix == ".h5"] == []
 
 
+@FULL
 def test_a_packed_file_is_not_begun_without_room_for_it(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=15))
     with (

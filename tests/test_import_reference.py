@@ -24,6 +24,13 @@ CLEVR_PACKS = [name for name in PACKS if name.startswith("clevr")]
 needs_golden = pytest.mark.skipif(not PACKS, reason="DACT_GOLDEN_DIR does not hold golden packs")
 
 
+MALICIOUS = pytest.mark.faults(
+    "malicious dic.pkl, .model or .yaml",
+    tried="os functions where weights, words or options should be",
+    happened="refused in one line, nothing executed",
+)
+
+
 class Malicious:
     """Creates a folder when it is unpickled."""
 
@@ -190,12 +197,14 @@ def refusal(monkeypatch, folder, weights):
     return str(raised.value)
 
 
+@MALICIOUS
 def test_malicious_weights_are_refused_and_not_executed(monkeypatch, small):
     torch.save({"embed.weight": Malicious()}, small / "x.model")
     assert "--checkpoint" in refusal(monkeypatch, small, small / "x.model")
     assert not Path("executed").exists()
 
 
+@MALICIOUS
 def test_a_malicious_dictionary_is_refused_and_not_executed(monkeypatch, small):
     torch.save({}, small / "x.model")
     (small / "dic.pkl").write_bytes(pickle.dumps({"word_dic": Malicious(), "answer_dic": {}}))
@@ -203,6 +212,7 @@ def test_a_malicious_dictionary_is_refused_and_not_executed(monkeypatch, small):
     assert not Path("executed").exists()
 
 
+@MALICIOUS
 def test_a_malicious_configuration_is_refused_and_not_executed(monkeypatch, small):
     torch.save({}, small / "x.model")
     (small / "x.yaml").write_text("MAC: !!python/object/apply:os.mkdir [executed]\n")

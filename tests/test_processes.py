@@ -162,6 +162,11 @@ def stop_when(text, *typed, number, cwd):
     return process.returncode
 
 
+@pytest.mark.faults(
+    "two processes stopped",
+    tried="SIGTERM and kill -9",
+    happened="resumed, bit-identical; metrics.csv too",
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_two_processes_stopped_go_on_as_if_they_had_not_been(mini, number, tmp_path):
     typed = (*mini, *FIT, "data.batch_size=8", "model=dact", "warm_start=none", "trainer=ddp_cpu")

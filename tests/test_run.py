@@ -18,6 +18,11 @@ from dact.errors import UserError
 NO_WORKERS = ("trainer=cpu", "data.num_workers=0")
 
 
+@pytest.mark.faults(
+    "two runs in one folder",
+    tried="the second starts while the first trains",
+    happened="the second is refused in one line",
+)
 def test_two_runs_in_one_folder_are_refused(program, tmp_path):
     folder = tmp_path / "taken"
     folder.mkdir()

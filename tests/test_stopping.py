@@ -49,6 +49,11 @@ def checkpoint_steps(folder):
     return sorted(int(path.stem[-6:]) for path in folder.glob("checkpoints/epoch*.ckpt"))
 
 
+@pytest.mark.faults(
+    "SIGTERM in training",
+    tried="at the first, last and inner batches of epochs, with and without workers",
+    happened="saved first; resumed, bit-identical",
+)
 @pytest.mark.parametrize("step", [0, EPOCH - 2, EPOCH - 1, EPOCH, 2 * EPOCH + 3])
 @pytest.mark.parametrize(
     "typed",
@@ -87,6 +92,11 @@ def test_the_signal_ends_the_program_as_it_does_others(program, tmp_path, capsys
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.faults(
+    "SIGTERM in validation",
+    tried="at each batch",
+    happened="the checkpoint of the epoch is written; resumed, bit-identical",
+)
 def test_a_signal_during_validation_waits_for_the_checkpoint_of_the_epoch(program, tmp_path):
     typed = ("model=mac", "trainer.max_epochs=2", "optimizer.schedule=plateau", *DROPOUT)
     whole = program(*typed)
@@ -147,6 +157,11 @@ def test_the_handler_of_a_launcher_has_the_last_word(program, tmp_path):
     assert finished.checkpoint["global_step"] == EPOCH
 
 
+@pytest.mark.faults(
+    "a SLURM job whose time is up",
+    tried="SIGUSR1",
+    happened="saved, requeued; goes on in its folder",
+)
 def test_a_slurm_job_whose_time_is_up_is_requeued(program, tmp_path, monkeypatch):
     tools = tmp_path / "bin"
     tools.mkdir()

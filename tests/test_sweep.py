@@ -69,6 +69,11 @@ def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
     assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
 
 
+@pytest.mark.faults(
+    "a SLURM job whose time is up",
+    tried="SIGUSR1",
+    happened="saved, requeued; goes on in its folder",
+)
 def test_a_requeued_job_goes_on_in_its_folder(program, monkeypatch, tmp_path):
     typed = ("model=mac", "trainer.max_epochs=2", *DROPOUT)
     whole = program(*typed)
@@ -98,6 +103,11 @@ def jobs_of(cwd):
     return {path.name: path for path in sorted(sweep.iterdir()) if path.name[0] != "."}
 
 
+@pytest.mark.faults(
+    "a mistake in one job of a sweep",
+    tried="an option that cannot be",
+    happened="the others run; status 1",
+)
 @pytest.mark.slow
 def test_a_mistake_in_one_job_does_not_end_the_others(mini, tmp_path):
     typed = ("-m", *mini, *FIT, "model=mac", "keep_checkpoints=3,0,4")
@@ -110,6 +120,11 @@ def test_a_mistake_in_one_job_does_not_end_the_others(mini, tmp_path):
     assert done.stdout.count("finished before") == 2
 
 
+@pytest.mark.faults(
+    "kill -9 in a sweep",
+    tried="in the second of two jobs, then the same command",
+    happened="the first is skipped, the second goes on",
+)
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_was(mini, tmp_path):
     typed = ("-m", *mini, *FIT, "model=mac", "seed=0,1", "trainer.max_epochs=40")
