@@ -110,3 +110,9 @@ def test_a_full_disk_is_known_before_the_transfer(server, whole, tmp_path, monke
     with pytest.raises(UserError, match="make room"):
         fetch(server, tmp_path)
     assert [command for command, _ in server.asked] == ["HEAD"]
+
+
+def test_pauses_grow_but_not_without_end(server, whole, tmp_path):
+    server.statuses = [500] * 8
+    _, pauses = fetch(server, tmp_path, retries=8)
+    assert pauses == [2, 4, 8, 16, 32, 64, 64, 64]

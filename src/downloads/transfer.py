@@ -14,6 +14,8 @@ from dact.errors import UserError
 _BLOCK = 1 << 16
 #: Sent along: a compressed transfer could not be resumed at a byte.
 _HEADERS = {"Accept-Encoding": "identity"}
+#: Pauses between tries double from 2 seconds up to 2 to the power of this.
+_LONGEST_PAUSE = 6
 
 
 class Remote(NamedTuple):
@@ -154,7 +156,7 @@ def _receive_all(
             failures = 0 if partial.size_of(remote) > before else failures + 1
             if refused or failures > retries:
                 raise _failure(remote.url, error) from error
-        pause(2.0**failures)
+        pause(2.0 ** min(failures, _LONGEST_PAUSE))
 
 
 def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[int], None]) -> None:
