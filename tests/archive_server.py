@@ -23,6 +23,8 @@ class Server(ThreadingHTTPServer):
         self.breaks = []
         self.ranges = True
         self.heads = True
+        self.heeds = True
+        self.dates = False
         self.statuses = []
         self.shifts = []
         self.asked = []
@@ -53,7 +55,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET" and server.statuses:
             return self.send_error(server.statuses.pop(0))
         start = 0
-        if server.ranges and wanted and self.headers["If-Range"] == server.version:
+        same = self.headers["If-Range"] == server.version
+        if server.ranges and wanted and (same or not server.heeds):
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start and server.shifts:
             start += server.shifts.pop(0)
@@ -62,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
         self.send_header("Content-Length", str(len(whole) - start))
         if server.version:
-            self.send_header("ETag", server.version)
+            self.send_header("Last-Modified" if server.dates else "ETag", server.version)
         self.end_headers()
         if self.command == "HEAD":
             return None

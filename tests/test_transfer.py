@@ -87,6 +87,30 @@ def test_an_answer_from_another_place_is_not_spliced(server, whole, tmp_path):
     assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
 
 
+@pytest.mark.parametrize("dates", [True, False])
+@pytest.mark.parametrize("version", ['"2"', None])
+def test_a_server_that_heeds_no_condition_is_not_believed(server, whole, tmp_path, dates, version):
+    """Told by the version in its answer or, where there is none, by the whole size."""
+
+    def change():
+        server.version = version
+        noise = NOISE[::-1] if version else NOISE[:0:-1]
+        server.files["a.zip"] = make_zip({**MEMBERS, "top/noise/x.bin": noise})
+
+    server.heeds, server.dates, server.breaks = False, dates, [20 * BLOCK]
+    fetch(server, tmp_path, pause=lambda _: change())
+    assert ranges(server) == [None, f"bytes={20 * BLOCK}-", None]
+    assert (tmp_path / "noise" / "x.bin").read_bytes()[:9] == NOISE[:-10:-1]
+
+
+def test_a_server_need_not_repeat_the_version(server, whole, tmp_path):
+    server.breaks = [20 * BLOCK]
+    server.heeds = False
+    fetch(server, tmp_path, pause=lambda _: setattr(server, "version", None))
+    assert ranges(server) == [None, f"bytes={20 * BLOCK}-"]
+    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
+
+
 def test_refusals_are_said_and_not_repeated(server, whole, tmp_path):
     with pytest.raises(UserError, match=r"answers 404 Not Found; give its present address"):
         fetch(server, tmp_path, options=ArchiveOptions(server.url("b.zip"), members=WANTED))

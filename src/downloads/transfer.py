@@ -174,9 +174,9 @@ def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[i
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
             have = 0  # of another version, or a server that always sends all of it
-        elif not answer.headers.get("Content-Range", f"bytes {have}-").startswith(f"bytes {have}-"):
+        elif not _continues(answer, remote, have):
             partial.begin(remote)
-            raise requests.ConnectionError("the server went on at another place")
+            raise requests.ConnectionError("the server went on in another file or place")
         if not have:
             remote = _remote(remote.url, answer)
             partial.begin(remote)
@@ -188,6 +188,16 @@ def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[i
                 show(have)
     if remote.size is not None and have < remote.size:
         raise requests.ConnectionError("the connection was closed")
+
+
+def _continues(answer: requests.Response, remote: Remote, have: int) -> bool:
+    """Whether a partial answer begins after `have` bytes of `remote`; some heed no If-Range."""
+    place = answer.headers.get("Content-Range", f"bytes {have}-")
+    size = place.rpartition("/")[2]
+    same_size = remote.size is None or not size.isdigit() or int(size) == remote.size
+    # A server need not repeat the version in such an answer.
+    same_version = _remote(remote.url, answer).version in (None, remote.version)
+    return place.startswith(f"bytes {have}-") and same_size and same_version
 
 
 def _remote(url: str, answer: requests.Response) -> Remote:
