@@ -191,6 +191,19 @@ def test_of_gqa_only_what_is_needed_is_fetched(server, tmp_path, features, pictu
     assert len(ranges(server)) == 4 + pictures
 
 
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("features", ["objects", "spatial"])
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_features_of_gqa_need_shards_and_an_index(server, tmp_path, features, lacking):
+    for name, members in GQA.items():
+        kept = [one for n, one in enumerate(members) if name != features or n != lacking]
+        server.files[f"{name}.zip"] = make_zip(dict.fromkeys(kept, b"{}"))
+    archives, known = from_conf(server, "data=gqa", f"data.features={features}")
+    kind = ("\\*.h5", "info.json")[lacking]
+    with pytest.raises(UserError, match=f"has no gqa_{features}_{kind}"):
+        download(tmp_path, archives, known, say=lambda _: None)
+
+
 def command(*arguments, cwd):
     return subprocess.run(
         [sys.executable, REPOSITORY / "scripts" / "download.py", *arguments],
