@@ -118,6 +118,17 @@ def test_a_note_that_was_cut_short_is_none(server, whole, tmp_path):
     assert said[-1] == f"a: 2 files in {tmp_path}"
 
 
+def test_an_archive_can_be_left_out(server, whole, tmp_path):
+    archives = {
+        "dead": ArchiveOptions(None, members=WANTED),
+        "a": ArchiveOptions(server.url("a.zip"), members=WANTED),
+    }
+    said = []
+    download(tmp_path, archives, "grid", say=said.append)
+    assert said[0] == "dead: left out, since archives.dead.url=null"
+    assert said[-1] == f"a: 2 files in {tmp_path}"
+
+
 def test_two_downloads_do_not_collide(server, whole, tmp_path):
     (tmp_path / ".downloads").mkdir()
     with (
@@ -235,6 +246,12 @@ def test_what_the_command_leaves_can_be_trained_on(server, tmp_path):
     assert len(ready(tmp_path / "clevr root").dataset("val")) == 6
     again = command(*typed, cwd=tmp_path)
     assert again.stdout.strip() == "clevr: already there"
+
+
+def test_null_leaves_an_archive_out(tmp_path):
+    done = command("data=clevr", "data.root=root", "archives.clevr.url=null", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "clevr: left out, since archives.clevr.url=null\n"
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,10 @@ def download(
             if (members := needed(options, features, pictures))
         ]
         for job in jobs:
+            if job.options.url is None:
+                say(f"{job.name}: left out, since archives.{job.name}.url=null")
+        jobs = [job for job in jobs if job.options.url is not None]
+        for job in jobs:
             if job.done:
                 say(f"{job.name}: already there")
         jobs = [job for job in jobs if not job.done]
@@ -178,7 +182,7 @@ def _check(job: Job, path: Path) -> None:
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{url} is no zip file: run the same command again, or give the archive's present "
-            f"address with archives.{job.name}.url=…"
+            f"address with archives.{job.name}.url=…, or null to do without it"
         )
     if md5 is None:
         return

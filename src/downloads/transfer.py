@@ -213,7 +213,7 @@ def _failure(url: str, error: requests.RequestException) -> UserError:
     if isinstance(error, requests.HTTPError):
         reason = f"the server answers {error.response.status_code} {error.response.reason}"
         if error.response.status_code < 500:
-            advice = "give its present address with archives.NAME.url=…"
+            advice = "give its present address with archives.NAME.url=…, or null to do without it"
     elif isinstance(error, requests.Timeout):
         reason = "no answer in time"
     elif isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
