@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from archive_server import NOISE, WANTED, fetch, files_in, make_zip, serving, unpacked
 
-from dact.downloads.archives import plan, unpack
+from dact.downloads.archives import DamagedError, plan, unpack
 from dact.errors import UserError
 from dact.options import ArchiveOptions, MemberOptions
 
@@ -75,6 +75,22 @@ def test_damage_inside_an_archive_is_found(tmp_path):
         plan(archive, WANTED, tmp_path)
 
 
+def test_what_cannot_be_read_is_not_called_damaged(tmp_path):
+    """Such an archive is kept: it may be read another time."""
+    (tmp_path / "a.zip").mkdir()
+    with pytest.raises(UserError, match=r"a\.zip cannot be read: Is a directory") as caught:
+        plan(tmp_path / "a.zip", WANTED, tmp_path)
+    assert not isinstance(caught.value, DamagedError)
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path):
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(make_zip({"q/0.json": b"x"}))
+    (tmp_path / "0.json").mkdir()
+    with pytest.raises(UserError, match=r"0\.json cannot be unpacked: Is a directory"):
+        unpack(archive, plan(archive, [MemberOptions("*.json")], tmp_path))
+
+
 @pytest.mark.parametrize("at", range(40, 1000, 60))
 def test_damage_in_a_compressed_file_is_found(tmp_path, at):
     archive = tmp_path / "a.zip"
@@ -84,6 +100,23 @@ def test_damage_in_a_compressed_file_is_found(tmp_path, at):
     files = plan(archive, [MemberOptions("*.json")], tmp_path)
     with pytest.raises(UserError, match=r"damaged at q/0\.json"):
         unpack(archive, files)
+
+
+def test_any_damage_is_called_so(tmp_path):
+    """Bytes of the table of contents, one after the other: all is well, or the archive is named."""
+    archive, whole = tmp_path / "a.zip", make_zip({"q/é.json": b"x"})
+    said = []
+    for at in range(whole.index(b"PK\1\2"), len(whole)):
+        for value in (0, 1, 45, 128, 255):
+            archive.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+            try:
+                unpack(
+                    archive, plan(archive, [MemberOptions("*.json")], tmp_path / f"{at}-{value}")
+                )
+            except UserError as error:
+                said.append(str(error))
+    assert len(said) > 50
+    assert all(line.startswith(str(archive)) for line in said)
 
 
 def test_an_archive_without_what_is_wanted_is_refused(tmp_path):

@@ -1,18 +1,29 @@
 """Zip files: what of them is needed, where it goes, and nothing that leaves the folder."""
 
+import errno
 import os
 import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from dact.datamodules.cache import check_room, unfinished
 from dact.errors import UserError
 from dact.options import MemberOptions
 
 _BLOCK = 1 << 20
+#: What the library raises about damage; ValueError and IndexError where it has not expected any,
+#: RuntimeError when a file says that it is encrypted, or packed in a way that is unknown.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+)
 
 
 class DamagedError(UserError):
@@ -41,13 +52,15 @@ def plan(archive: Path, wanted: Sequence[MemberOptions], root: Path) -> list[Unp
 
     Raises:
         DamagedError: it is no whole zip file.
-        UserError: it has a member that would leave the folder, or lacks files of
+        UserError: it cannot be read, has a member that would leave the folder, or lacks files of
             a kind that is wanted and not optional.
     """
     try:
         with zipfile.ZipFile(archive) as file:
             members = [member for member in file.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except OSError as error:
+        raise UserError(f"{archive} cannot be read: {error.strerror or error}") from error
+    except _DAMAGE as error:
         raise DamagedError(
             f"{archive} is no whole zip file ({error}): run the same command again to fetch it anew"
         ) from error
@@ -78,7 +91,7 @@ def unpack(
 
     Raises:
         DamagedError: the archive is damaged.
-        UserError: there is no room.
+        UserError: there is no room, or something cannot be read or written.
     """
     missing = [one for one in plan if not one.is_there]
     check_room(archive, sum(one.member.file_size for one in missing))
@@ -87,8 +100,10 @@ def unpack(
         for one in missing:
             try:
                 _write(file, one, show)
-            # RuntimeError: said to be encrypted, or packed in a way that is unknown.
-            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            except OSError as error:
+                reason = error.strerror or error
+                raise UserError(f"{one.path} cannot be unpacked: {reason}") from error
+            except _DAMAGE as error:
                 raise DamagedError(
                     f"{archive} is damaged at {one.member.filename} ({error}): run the same "
                     "command again to fetch it anew"
@@ -99,13 +114,22 @@ def _write(file: zipfile.ZipFile, one: Unpacked, show: Callable[[int], None]) ->
     one.path.parent.mkdir(parents=True, exist_ok=True)
     temporary = unfinished(one.path)
     try:
-        with file.open(one.member) as source, temporary.open("wb") as target:
+        with _opened(file, one.member) as source, temporary.open("wb") as target:
             while block := source.read(_BLOCK):
                 target.write(block)
                 show(len(block))
         os.replace(temporary, one.path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _opened(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    try:
+        return file.open(member)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # it is said to begin before the archive
+            raise zipfile.BadZipFile("a file at an impossible place") from error
+        raise
 
 
 def _tail(name: str, pattern: str) -> str | None:
