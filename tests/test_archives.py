@@ -1,17 +1,39 @@
 """Zip files: unpacked whole, once, and nowhere but where they should be."""
 
+import errno
 import io
 import stat
 import zipfile
 
 import pytest
-from archive_server import NOISE, WANTED, fetch, files_in, make_zip, serving, unpacked
+from archive_server import (
+    MEMBERS,
+    NOISE,
+    fetch,
+    files_in,
+    make_zip,
+    ranges,
+    serving,
+    unpacked,
+)
 
-from dact.downloads.archives import DamagedError, plan, unpack
+from dact.downloads.archives import contents, plan, unpack
+from dact.downloads.parts import DamagedError
 from dact.errors import UserError
-from dact.options import ArchiveOptions, MemberOptions
+from dact.options import MemberOptions
 
+ALL = [MemberOptions("*.json")]
 server = pytest.fixture(serving)
+
+
+@pytest.fixture
+def whole(server):
+    server.files["a.zip"] = make_zip(MEMBERS)
+    return server.files["a.zip"]
+
+
+def planned(archive, root, wanted=ALL):
+    return plan(archive, contents(archive, archive), wanted, root)
 
 
 @pytest.mark.parametrize(
@@ -22,27 +44,57 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path, name):
     archive.parent.mkdir()
     archive.write_bytes(make_zip({"questions/a.json": b"{}", name: b"evil"}))
     with pytest.raises(UserError, match="leaves the folder"):
-        plan(archive, [MemberOptions("*.json")], archive.parent)
+        planned(archive, archive.parent)
     assert list(files_in(tmp_path)) == ["root/a.zip"]
 
 
-def test_links_are_refused(server, tmp_path):
+def link():
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as file:
-        link = zipfile.ZipInfo("questions/a.json")
-        link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        file.writestr(link, "/etc/passwd")
-    server.files["a.zip"] = data.getvalue()
-    options = ArchiveOptions(server.url("a.zip"), members=WANTED[:1])
-    with pytest.raises(UserError, match=r"holds a link, 'questions/a\.json': refused"):
-        fetch(server, tmp_path, options=options)
-    assert unpacked(tmp_path) == set()
+        entry = zipfile.ZipInfo("questions/a.json")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(entry, "/etc/passwd")
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (link(), r"holds a link, 'questions/a\.json', and is refused"),
+        (
+            make_zip({**MEMBERS, "../evil": b""}),
+            r"holds a path that leaves the folder, '\.\./evil'",
+        ),
+    ],
+)
+def test_a_harmful_archive_is_not_kept(server, tmp_path, archive, message):
+    """Nor does it ever get the name of a good one: the message speaks of the address."""
+    server.files["a.zip"] = archive
+    with pytest.raises(UserError, match=f"^http.*a.zip {message}"):
+        fetch(server, tmp_path)
+    assert files_in(tmp_path) == {}
+    server.files["a.zip"] = make_zip(MEMBERS)
+    fetch(server, tmp_path)
+    assert len(unpacked(tmp_path)) == 2
+
+
+def test_an_archive_that_cannot_be_read_is_kept(server, whole, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile, "ZipFile", fail)
+        with pytest.raises(UserError, match="cannot be read: Input/output error"):
+            fetch(server, tmp_path)
+    server.asked.clear()
+    fetch(server, tmp_path)
+    assert ranges(server) == []
 
 
 def test_interrupted_unpacking_goes_on(tmp_path):
     archive = tmp_path / "a.zip"
     archive.write_bytes(make_zip({f"q/{n}.json": bytes([n]) * 1000 for n in range(5)}))
-    files = plan(archive, [MemberOptions("*.json")], tmp_path / "root")
+    files = planned(archive, tmp_path / "root")
     seen = []
 
     def stop(size):
@@ -66,20 +118,20 @@ def test_damage_inside_an_archive_is_found(tmp_path):
     data = bytearray(make_zip({"q/0.json": b"x" * 1000}))
     data[500] ^= 1
     archive.write_bytes(data)
-    files = plan(archive, [MemberOptions("*.json")], tmp_path)
+    files = planned(archive, tmp_path)
     with pytest.raises(UserError, match=r"damaged at q/0\.json"):
         unpack(archive, files)
     assert sorted(files_in(tmp_path)) == ["a.zip"]
     archive.write_bytes(b"<html>")
     with pytest.raises(UserError, match="is no whole zip file"):
-        plan(archive, WANTED, tmp_path)
+        contents(archive, archive)
 
 
 def test_what_cannot_be_read_is_not_called_damaged(tmp_path):
     """Such an archive is kept: it may be read another time."""
     (tmp_path / "a.zip").mkdir()
     with pytest.raises(UserError, match=r"a\.zip cannot be read: Is a directory") as caught:
-        plan(tmp_path / "a.zip", WANTED, tmp_path)
+        contents(tmp_path / "a.zip", tmp_path / "a.zip")
     assert not isinstance(caught.value, DamagedError)
 
 
@@ -88,7 +140,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
     archive.write_bytes(make_zip({"q/0.json": b"x"}))
     (tmp_path / "0.json").mkdir()
     with pytest.raises(UserError, match=r"0\.json cannot be unpacked: Is a directory"):
-        unpack(archive, plan(archive, [MemberOptions("*.json")], tmp_path))
+        unpack(archive, planned(archive, tmp_path))
 
 
 @pytest.mark.parametrize("at", range(40, 1000, 60))
@@ -97,7 +149,7 @@ def test_damage_in_a_compressed_file_is_found(tmp_path, at):
     data = bytearray(make_zip({"q/0.json": NOISE[:2000].hex()}, zipfile.ZIP_DEFLATED))
     data[at] ^= 255
     archive.write_bytes(data)
-    files = plan(archive, [MemberOptions("*.json")], tmp_path)
+    files = planned(archive, tmp_path)
     with pytest.raises(UserError, match=r"damaged at q/0\.json"):
         unpack(archive, files)
 
@@ -110,9 +162,7 @@ def test_any_damage_is_called_so(tmp_path):
         for value in (0, 1, 45, 128, 255):
             archive.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
             try:
-                unpack(
-                    archive, plan(archive, [MemberOptions("*.json")], tmp_path / f"{at}-{value}")
-                )
+                unpack(archive, planned(archive, tmp_path / f"{at}-{value}"))
             except UserError as error:
                 said.append(str(error))
     assert len(said) > 50
@@ -123,4 +173,4 @@ def test_an_archive_without_what_is_wanted_is_refused(tmp_path):
     archive = tmp_path / "a.zip"
     archive.write_bytes(make_zip({"__MACOSX/q/._a.json": b"", "q/._a.json": b""}))
     with pytest.raises(UserError, match=r"has no \*\.json"):
-        plan(archive, [MemberOptions("*.json")], tmp_path)
+        planned(archive, tmp_path)

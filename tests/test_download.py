@@ -90,7 +90,7 @@ def killed(*_):
 
 def test_what_is_no_archive_is_not_kept(server, tmp_path):
     server.files["a.zip"] = b"<html>It has moved.</html>"
-    with pytest.raises(UserError, match=r"is no zip file: .* archives\.a\.url=…"):
+    with pytest.raises(UserError, match=r"is no whole zip file .* archives\.a\.url=…"):
         fetch(server, tmp_path)
     assert files_in(tmp_path) == {}
 
