@@ -91,6 +91,20 @@ def test_an_archive_that_cannot_be_read_is_kept(server, whole, tmp_path, monkeyp
     assert ranges(server) == []
 
 
+def test_two_files_for_one_place_are_refused(tmp_path):
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(make_zip({"p/q/a.json": b"{}", "o/q/a.json": b"{}"}))
+    with pytest.raises(UserError, match=r"two files for .*root/a\.json: p/q/a.json and o/q/a"):
+        planned(archive, tmp_path / "root")
+
+
+def test_a_file_that_two_rules_speak_of_is_unpacked_once(tmp_path):
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(make_zip({"q/a.json": b"{}"}))
+    (one,) = planned(archive, tmp_path, [MemberOptions("*.json"), MemberOptions("a.*")])
+    assert one.path == tmp_path / "a.json"
+
+
 def test_interrupted_unpacking_goes_on(tmp_path):
     archive = tmp_path / "a.zip"
     archive.write_bytes(make_zip({f"q/{n}.json": bytes([n]) * 1000 for n in range(5)}))

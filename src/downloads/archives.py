@@ -85,9 +85,9 @@ def plan(
         root: the dataset's folder.
 
     Raises:
-        UserError: there are none of a kind that is wanted and not optional.
+        UserError: there are none of a kind that is wanted and not optional, or two for one place.
     """
-    found = []
+    found: dict[Path, Unpacked] = {}
     for one in wanted:
         files = [
             Unpacked(entry, root / one.to / tail)
@@ -99,8 +99,14 @@ def plan(
                 f"{archive} has no {one.match}: is it another version of the dataset? Delete it "
                 "to fetch it anew"
             )
-        found += files
-    return found
+        for file in files:
+            other = found.setdefault(file.path, file)
+            if other.entry is not file.entry:
+                raise UserError(
+                    f"{archive} has two files for {file.path}: {other.entry.name} and "
+                    f"{file.entry.name}; delete it to fetch it anew"
+                )
+    return list(found.values())
 
 
 def unpack(
