@@ -44,8 +44,14 @@ class Unpacked(NamedTuple):
 
     @property
     def is_there(self) -> bool:
-        """Whether it has been unpacked: files get their name when they are whole."""
-        return self.path.is_file() and self.path.stat().st_size == self.entry.size
+        """Whether it has been unpacked, and not changed since; reads all of it."""
+        if not self.path.is_file() or self.path.stat().st_size != self.entry.size:
+            return False
+        crc = 0
+        with self.path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                crc = zlib.crc32(block, crc)
+        return crc == self.entry.crc
 
 
 def contents(archive: Path, name: object) -> list[Entry]:
@@ -123,9 +129,13 @@ def unpack(
         DamagedError: the archive is damaged.
         UserError: there is no room, or something cannot be read or written.
     """
-    missing = [one for one in plan if not one.is_there]
+    missing = []
+    for one in plan:
+        if one.is_there:
+            show(one.entry.size)
+        else:
+            missing.append(one)
     check_room(archive, sum(one.entry.size for one in missing))
-    show(sum(one.entry.size for one in plan if one.is_there))
     with zipfile.ZipFile(archive) as file:
         for one in missing:
             try:
