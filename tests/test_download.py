@@ -1,9 +1,12 @@
 """What a download fetches, keeps, unpacks and leaves alone."""
 
+import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from archive_server import (
@@ -82,6 +85,35 @@ def test_a_kill_before_the_check_leaves_nothing_that_looks_good(
         fetch(server, tmp_path, options=wrong)
     assert ranges(server) == []
     assert files_in(tmp_path) == {}
+
+
+@pytest.mark.parametrize("call", range(12))
+def test_a_kill_at_any_step_leaves_no_note_that_lies(server, whole, tmp_path, monkeypatch, call):
+    """Whatever had its way before the kill: the next run has the newer archive's files."""
+    fetch(server, tmp_path, keep_archives=True)
+    calls = []
+
+    def dying(real):
+        def step(*arguments, **how):
+            calls.append(real)
+            return killed() if len(calls) == call + 1 else real(*arguments, **how)
+
+        return step
+
+    server.files["b.zip"] = make_zip({**MEMBERS, "top/questions/a.json": b"[]"})
+    options = ArchiveOptions(server.url("b.zip"), members=WANTED)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying(os.replace))
+        for name in ("unlink", "write_text"):
+            patch.setattr(Path, name, dying(getattr(Path, name)))
+        with contextlib.suppress(KeyboardInterrupt):
+            fetch(server, tmp_path, options=options)
+    archive = tmp_path / ".downloads" / "a.zip"
+    noted = archive.with_name("a.zip.json")
+    if noted.exists():
+        assert archive.read_bytes() == server.files[json.loads(noted.read_text())[-5:]]
+    fetch(server, tmp_path, options=options)
+    assert (tmp_path / "questions" / "a.json").read_bytes() == b"[]"
 
 
 def killed(*_):

@@ -65,8 +65,8 @@ class Job(NamedTuple):
 
     def forget_archive(self) -> None:
         """Delete the archive."""
-        self.archive.unlink()
         origin(self.archive).unlink(missing_ok=True)
+        self.archive.unlink()
 
     @property
     def done(self) -> bool:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from dact.datamodules.cache import unfinished
 from dact.errors import UserError
 
 
@@ -52,9 +53,13 @@ class Partial:
         self._note.write_text(json.dumps([remote.url, remote.version]), "utf-8")
 
     def finish(self, path: Path) -> None:
-        """The file is whole: give it its name, and note where it came from."""
-        origin(path).write_text(json.dumps(json.loads(self._note.read_text("utf-8"))[0]), "utf-8")
+        """The file is whole: give it its name, then note where it came from."""
+        url = json.loads(self._note.read_text("utf-8"))[0]
+        origin(path).unlink(missing_ok=True)  # it may speak of an older file of that name
         os.replace(self.path, path)
+        note = unfinished(origin(path))
+        note.write_text(json.dumps(url), "utf-8")
+        os.replace(note, origin(path))
         self._note.unlink(missing_ok=True)
 
     def drop(self) -> None:
