@@ -155,7 +155,8 @@ class MemberOptions:
 class ArchiveOptions:
     """One zip file of a dataset."""
 
-    url: str = ""
+    url: str | None = ""
+    """Where it is; None: do without it."""
     md5: str | None = None
     """Of the whole file; None: nobody has published it."""
     pictures: bool = False

@@ -1,196 +1,41 @@
-"""Archives from a server that breaks off: nothing is lost, spliced or written elsewhere."""
+"""What a download fetches, keeps, unpacks and leaves alone."""
 
 import contextlib
 import hashlib
-import io
 import json
-import shutil
-import socket
-import stat
+import os
 import subprocess
 import sys
-import threading
-import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-import numpy as np
 import pytest
+from archive_server import (
+    MEMBERS,
+    NOISE,
+    WANTED,
+    fetch,
+    files_in,
+    make_zip,
+    ranges,
+    serving,
+    unpacked,
+)
 from clevr_files import make_questions, make_scene, ready
 from conftest import REPOSITORY, compose
 from filelock import FileLock
 from omegaconf import OmegaConf
 
 from dact.downloads import download
-from dact.downloads.archives import plan, unpack
 from dact.errors import UserError
 from dact.options import ArchiveOptions, MemberOptions
 
-
-class Server(ThreadingHTTPServer):
-    """Serves `files`; breaks off after the numbers of bytes in `breaks`, one per answer."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = {}
-        self.version = '"1"'
-        self.breaks = []
-        self.ranges = True
-        self.heads = True
-        self.statuses = []
-        self.shifts = []
-        self.asked = []
-
-    def url(self, name):
-        return f"http://127.0.0.1:{self.server_port}/{name}"
-
-    def handle_error(self, request, client_address):
-        """A client that goes away is no error here."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.answer(b"" if self.server.heads else None)
-
-    def do_GET(self):
-        self.answer(b"")
-
-    def answer(self, body):
-        server, whole = self.server, self.server.files.get(self.path[1:].partition("?")[0])
-        wanted = self.headers.get("Range")
-        server.asked.append((self.command, wanted))
-        if whole is None or body is None:
-            return self.send_error(404 if body is not None else 405)
-        if self.command == "GET" and server.statuses:
-            return self.send_error(server.statuses.pop(0))
-        start = 0
-        if server.ranges and wanted and self.headers["If-Range"] == server.version:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-        if start and server.shifts:
-            start += server.shifts.pop(0)
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
-        self.send_header("Content-Length", str(len(whole) - start))
-        if server.version:
-            self.send_header("ETag", server.version)
-        self.end_headers()
-        if self.command == "HEAD":
-            return None
-        rest = whole[start:]
-        if server.breaks:
-            self.wfile.write(rest[: server.breaks.pop(0)])
-            self.wfile.flush()
-            self.close_connection = True
-            with contextlib.suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
-            return None
-        return self.wfile.write(rest)
-
-
-@pytest.fixture
-def server():
-    with Server() as one:
-        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield one
-        one.shutdown()
-        thread.join()
-
-
-def make_zip(members, kind=zipfile.ZIP_STORED):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", kind) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return data.getvalue()
-
-
-#: What a break may lose, at most.
-BLOCK = 1 << 16
-NOISE = np.random.default_rng(0).bytes(3_000_000)
-MEMBERS = {"top/questions/a.json": b"{}", "top/noise/x.bin": NOISE, "top/other.txt": b"no"}
-WANTED = [MemberOptions("questions/*.json"), MemberOptions("*.bin", "noise")]
-
-
-def fetch(server, root, *, name="a", options=None, **how):
-    """Download one archive; returns what was said and how long each pause was."""
-    said, pauses = [], []
-    options = options or ArchiveOptions(server.url("a.zip"), members=WANTED)
-    how = {"pause": pauses.append, "timeout": 20, "say": said.append, **how}
-    download(root, {name: options}, "grid", **how)
-    return said, pauses
+server = pytest.fixture(serving)
 
 
 @pytest.fixture
 def whole(server):
     server.files["a.zip"] = make_zip(MEMBERS)
     return server.files["a.zip"]
-
-
-def files_in(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and path.name != "lock"
-    }
-
-
-def unpacked(root):
-    return {name for name in files_in(root) if not name.startswith(".downloads")}
-
-
-def ranges(server):
-    return [wanted for command, wanted in server.asked if command == "GET"]
-
-
-def test_a_transfer_that_breaks_off_goes_on_where_it_was(server, whole, tmp_path):
-    server.breaks = [20 * BLOCK, 10 * BLOCK + 7, 0]
-    said, pauses = fetch(server, tmp_path)
-    assert ranges(server) == [None, *(f"bytes={n * BLOCK}-" for n in (20, 30, 30))]
-    assert pauses == [1, 1, 2]
-    assert unpacked(tmp_path) == {"questions/a.json", "noise/x.bin"}
-    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
-    assert said[-1] == f"a: 2 files in {tmp_path}"
-    assert not (tmp_path / ".downloads" / "a.zip").exists()
-
-
-def test_the_next_run_goes_on_too(server, whole, tmp_path):
-    server.breaks = [20 * BLOCK, 0]
-    with pytest.raises(UserError, match="run the same command again to go on"):
-        fetch(server, tmp_path, retries=0)
-    assert unpacked(tmp_path) == set()
-    said, _ = fetch(server, tmp_path)
-    assert ranges(server) == [None, *[f"bytes={20 * BLOCK}-"] * 2]
-    assert said[0].startswith("a: 3.0 MB, 1.3 MB of it here, from http://127.0.0.1")
-    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
-
-
-def test_a_file_that_has_changed_is_not_spliced(server, whole, tmp_path):
-    server.breaks = [20 * BLOCK, 0]
-    with pytest.raises(UserError):
-        fetch(server, tmp_path, retries=0)
-    server.version = '"2"'
-    server.files["a.zip"] = make_zip({**MEMBERS, "top/noise/x.bin": NOISE[::-1]})
-    fetch(server, tmp_path)
-    assert ranges(server)[2:] == [None]
-    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE[::-1]
-
-
-@pytest.mark.parametrize(("name", "value"), [("ranges", False), ("version", None)])
-def test_a_server_that_cannot_go_on_sends_all_of_it_again(server, whole, tmp_path, name, value):
-    setattr(server, name, value)
-    server.breaks = [1_000_000]
-    fetch(server, tmp_path)
-    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
-
-
-def test_a_server_without_head_is_asked_otherwise(server, whole, tmp_path):
-    server.heads = False
-    said, _ = fetch(server, tmp_path)
-    assert said[0].startswith("a: 3.0 MB")
 
 
 def test_a_second_run_asks_for_nothing(server, whole, tmp_path):
@@ -242,13 +87,42 @@ def test_a_kill_before_the_check_leaves_nothing_that_looks_good(
     assert files_in(tmp_path) == {}
 
 
+@pytest.mark.parametrize("call", range(12))
+def test_a_kill_at_any_step_leaves_no_note_that_lies(server, whole, tmp_path, monkeypatch, call):
+    """Whatever had its way before the kill: the next run has the newer archive's files."""
+    fetch(server, tmp_path, keep_archives=True)
+    calls = []
+
+    def dying(real):
+        def step(*arguments, **how):
+            calls.append(real)
+            return killed() if len(calls) == call + 1 else real(*arguments, **how)
+
+        return step
+
+    server.files["b.zip"] = make_zip({**MEMBERS, "top/questions/a.json": b"[]"})
+    options = ArchiveOptions(server.url("b.zip"), members=WANTED)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying(os.replace))
+        for name in ("unlink", "write_text"):
+            patch.setattr(Path, name, dying(getattr(Path, name)))
+        with contextlib.suppress(KeyboardInterrupt):
+            fetch(server, tmp_path, options=options)
+    archive = tmp_path / ".downloads" / "a.zip"
+    noted = archive.with_name("a.zip.json")
+    if noted.exists():
+        assert archive.read_bytes() == server.files[json.loads(noted.read_text())[-5:]]
+    fetch(server, tmp_path, options=options)
+    assert (tmp_path / "questions" / "a.json").read_bytes() == b"[]"
+
+
 def killed(*_):
     raise KeyboardInterrupt
 
 
 def test_what_is_no_archive_is_not_kept(server, tmp_path):
     server.files["a.zip"] = b"<html>It has moved.</html>"
-    with pytest.raises(UserError, match=r"is no zip file: .* archives\.a\.url=…"):
+    with pytest.raises(UserError, match=r"is no whole zip file .* archives\.a\.url=…"):
         fetch(server, tmp_path)
     assert files_in(tmp_path) == {}
 
@@ -276,51 +150,15 @@ def test_a_note_that_was_cut_short_is_none(server, whole, tmp_path):
     assert said[-1] == f"a: 2 files in {tmp_path}"
 
 
-def test_a_file_that_changes_after_it_was_asked_about_goes_on_too(
-    server, whole, tmp_path, monkeypatch
-):
-    def change(say):
-        if "free on the disk" in say:
-            server.version = '"2"'
-            server.files["a.zip"] = make_zip({**MEMBERS, "top/noise/x.bin": NOISE[:-9]})
-
-    server.breaks = [10 * BLOCK] * 3
-    fetch(server, tmp_path, retries=0, say=change)
-    assert ranges(server) == [None, *(f"bytes={n * BLOCK}-" for n in (10, 20, 30))]
-    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE[:-9]
-
-
-def test_an_answer_from_another_place_is_not_spliced(server, whole, tmp_path):
-    server.breaks = [20 * BLOCK]
-    server.shifts = [5]
-    fetch(server, tmp_path)
-    assert ranges(server) == [None, f"bytes={20 * BLOCK}-", None]
-    assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
-
-
-def test_refusals_are_said_and_not_repeated(server, whole, tmp_path):
-    with pytest.raises(UserError, match=r"answers 404 Not Found; give its present address"):
-        fetch(server, tmp_path, options=ArchiveOptions(server.url("b.zip"), members=WANTED))
-    server.statuses = [500]
-    _, pauses = fetch(server, tmp_path)
-    assert pauses == [2]
-    with pytest.raises(UserError, match="cannot be fetched"):
-        fetch(server, tmp_path, options=ArchiveOptions("nonsense", members=WANTED))
-
-
-def test_a_server_that_is_not_there_is_said(tmp_path, server):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.zip"
-        with pytest.raises(UserError, match="Connection refused"):
-            fetch(server, tmp_path, options=ArchiveOptions(url, members=WANTED))
-
-
-def test_a_full_disk_is_known_before_the_transfer(server, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1000))
-    with pytest.raises(UserError, match="make room"):
-        fetch(server, tmp_path)
-    assert [command for command, _ in server.asked] == ["HEAD"]
+def test_an_archive_can_be_left_out(server, whole, tmp_path):
+    archives = {
+        "dead": ArchiveOptions(None, members=WANTED),
+        "a": ArchiveOptions(server.url("a.zip"), members=WANTED),
+    }
+    said = []
+    download(tmp_path, archives, "grid", say=said.append)
+    assert said[0] == "dead: left out, since archives.dead.url=null"
+    assert said[-1] == f"a: 2 files in {tmp_path}"
 
 
 def test_two_downloads_do_not_collide(server, whole, tmp_path):
@@ -330,88 +168,6 @@ def test_two_downloads_do_not_collide(server, whole, tmp_path):
         pytest.raises(UserError, match="another process downloads"),
     ):
         fetch(server, tmp_path)
-
-
-# Unpacking.
-
-
-@pytest.mark.parametrize(
-    "name", ["../evil.json", "/evil.json", "a/../../evil.json", "C:\\evil.json", "..\\evil.json"]
-)
-def test_paths_that_leave_the_folder_are_refused(tmp_path, name):
-    archive = tmp_path / "root" / "a.zip"
-    archive.parent.mkdir()
-    archive.write_bytes(make_zip({"questions/a.json": b"{}", name: b"evil"}))
-    with pytest.raises(UserError, match="leaves the folder"):
-        plan(archive, [MemberOptions("*.json")], archive.parent)
-    assert list(files_in(tmp_path)) == ["root/a.zip"]
-
-
-def test_links_are_refused(server, tmp_path):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as file:
-        link = zipfile.ZipInfo("questions/a.json")
-        link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        file.writestr(link, "/etc/passwd")
-    server.files["a.zip"] = data.getvalue()
-    options = ArchiveOptions(server.url("a.zip"), members=WANTED[:1])
-    with pytest.raises(UserError, match=r"holds a link, 'questions/a\.json': refused"):
-        fetch(server, tmp_path, options=options)
-    assert unpacked(tmp_path) == set()
-
-
-def test_interrupted_unpacking_goes_on(tmp_path):
-    archive = tmp_path / "a.zip"
-    archive.write_bytes(make_zip({f"q/{n}.json": bytes([n]) * 1000 for n in range(5)}))
-    files = plan(archive, [MemberOptions("*.json")], tmp_path / "root")
-    seen = []
-
-    def stop(size):
-        seen.append(size)
-        if len(seen) == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        unpack(archive, files, stop)
-    assert sorted(files_in(tmp_path / "root")) == ["0.json", "1.json"]
-    first = (tmp_path / "root" / "0.json").stat().st_mtime_ns
-    seen.clear()
-    unpack(archive, files, seen.append)
-    assert seen == [2000, 1000, 1000, 1000]
-    assert (tmp_path / "root" / "0.json").stat().st_mtime_ns == first
-    assert files_in(tmp_path / "root") == {f"{n}.json": bytes([n]) * 1000 for n in range(5)}
-
-
-def test_damage_inside_an_archive_is_found(tmp_path):
-    archive = tmp_path / "a.zip"
-    data = bytearray(make_zip({"q/0.json": b"x" * 1000}))
-    data[500] ^= 1
-    archive.write_bytes(data)
-    files = plan(archive, [MemberOptions("*.json")], tmp_path)
-    with pytest.raises(UserError, match=r"damaged at q/0\.json"):
-        unpack(archive, files)
-    assert sorted(files_in(tmp_path)) == ["a.zip"]
-    archive.write_bytes(b"<html>")
-    with pytest.raises(UserError, match="is no whole zip file"):
-        plan(archive, WANTED, tmp_path)
-
-
-@pytest.mark.parametrize("at", range(40, 1000, 60))
-def test_damage_in_a_compressed_file_is_found(tmp_path, at):
-    archive = tmp_path / "a.zip"
-    data = bytearray(make_zip({"q/0.json": NOISE[:2000].hex()}, zipfile.ZIP_DEFLATED))
-    data[at] ^= 255
-    archive.write_bytes(data)
-    files = plan(archive, [MemberOptions("*.json")], tmp_path)
-    with pytest.raises(UserError, match=r"damaged at q/0\.json"):
-        unpack(archive, files)
-
-
-def test_an_archive_without_what_is_wanted_is_refused(tmp_path):
-    archive = tmp_path / "a.zip"
-    archive.write_bytes(make_zip({"__MACOSX/q/._a.json": b"", "q/._a.json": b""}))
-    with pytest.raises(UserError, match=r"has no \*\.json"):
-        plan(archive, [MemberOptions("*.json")], tmp_path)
 
 
 # The datasets.
@@ -478,6 +234,19 @@ def test_of_gqa_only_what_is_needed_is_fetched(server, tmp_path, features, pictu
     assert len(ranges(server)) == 4 + pictures
 
 
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("features", ["objects", "spatial"])
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_features_of_gqa_need_shards_and_an_index(server, tmp_path, features, lacking):
+    for name, members in GQA.items():
+        kept = [one for n, one in enumerate(members) if name != features or n != lacking]
+        server.files[f"{name}.zip"] = make_zip(dict.fromkeys(kept, b"{}"))
+    archives, known = from_conf(server, "data=gqa", f"data.features={features}")
+    kind = ("\\*.h5", "info.json")[lacking]
+    with pytest.raises(UserError, match=f"has no gqa_{features}_{kind}"):
+        download(tmp_path, archives, known, say=lambda _: None)
+
+
 def command(*arguments, cwd):
     return subprocess.run(
         [sys.executable, REPOSITORY / "scripts" / "download.py", *arguments],
@@ -509,6 +278,12 @@ def test_what_the_command_leaves_can_be_trained_on(server, tmp_path):
     assert len(ready(tmp_path / "clevr root").dataset("val")) == 6
     again = command(*typed, cwd=tmp_path)
     assert again.stdout.strip() == "clevr: already there"
+
+
+def test_null_leaves_an_archive_out(tmp_path):
+    done = command("data=clevr", "data.root=root", "archives.clevr.url=null", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "clevr: left out, since archives.clevr.url=null\n"
 
 
 @pytest.mark.parametrize(

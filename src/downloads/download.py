@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,8 +26,9 @@ from dact.datamodules.cache import check_room, unfinished
 from dact.errors import UserError
 from dact.options import ArchiveOptions, MemberOptions
 
-from .archives import DamagedError, plan, unpack
-from .transfer import Partial, Remote, ask, fetch, is_fetched, origin
+from .archives import contents, plan, unpack
+from .parts import DamagedError, Partial, Remote, is_fetched, origin
+from .transfer import ask, fetch
 
 #: Below the dataset's root: archives, and notes of what was unpacked.
 FOLDER = ".downloads"
@@ -65,8 +65,8 @@ class Job(NamedTuple):
 
     def forget_archive(self) -> None:
         """Delete the archive."""
-        self.archive.unlink()
         origin(self.archive).unlink(missing_ok=True)
+        self.archive.unlink()
 
     @property
     def done(self) -> bool:
@@ -107,11 +107,7 @@ def download(
     how = {"retries": 5, "timeout": 60.0, "pause": time.sleep, **how}
     folder = root / FOLDER
     with _locked(folder):
-        jobs = [
-            Job(name, options, members, folder)
-            for name, options in archives.items()
-            if (members := needed(options, features, pictures))
-        ]
+        jobs = _jobs(archives, features, pictures, folder, say)
         for job in jobs:
             if job.done:
                 say(f"{job.name}: already there")
@@ -124,6 +120,24 @@ def download(
             if not keep_archives:
                 job.forget_archive()
             say(f"{job.name}: {files:,} files in {root}")
+
+
+def _jobs(
+    archives: Mapping[str, ArchiveOptions],
+    features: str,
+    pictures: bool,
+    folder: Path,
+    say: Callable[[str], None],
+) -> list[Job]:
+    """The archives of which something is needed, without those that are left out."""
+    jobs = []
+    for name, options in archives.items():
+        members = needed(options, features, pictures)
+        if members and options.url is None:
+            say(f"{name}: left out, since archives.{name}.url=null")
+        elif members:
+            jobs.append(Job(name, options, members, folder))
+    return jobs
 
 
 def _check_features(archives: Mapping[str, ArchiveOptions], features: str) -> None:
@@ -173,19 +187,21 @@ def _fetch(job: Job, remote: Remote, how: Mapping[str, Any]) -> None:
 
 
 def _check(job: Job, path: Path) -> None:
-    """Raise UserError unless the file at `path` is the archive."""
+    """Raise DamagedError unless the file at `path` is the archive, and a harmless one."""
     url, md5 = job.options.url, job.options.md5
-    if not zipfile.is_zipfile(path):
-        raise UserError(
-            f"{url} is no zip file: run the same command again, or give the archive's present "
-            f"address with archives.{job.name}.url=…"
-        )
+    try:
+        contents(path, url)
+    except DamagedError as error:
+        raise DamagedError(
+            f"{error}, or give the archive's present address with archives.{job.name}.url=…, or "
+            "null to do without it"
+        ) from error
     if md5 is None:
         return
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if found != md5.lower():
-        raise UserError(
+        raise DamagedError(
             f"{url} is damaged or has changed: its md5 is {found}, not {md5}; "
             f"run the same command again, or give archives.{job.name}.md5"
         )
@@ -194,8 +210,8 @@ def _check(job: Job, path: Path) -> None:
 def _unpack(job: Job, root: Path) -> int:
     """Unpack what is needed and note it; returns the number of files."""
     try:
-        files = plan(job.archive, job.members, root)
-        size = sum(one.member.file_size for one in files)
+        files = plan(job.archive, contents(job.archive, job.archive), job.members, root)
+        size = sum(one.entry.size for one in files)
         with _bar(f"unpacking {job.name}", size) as (bar, task):
             unpack(job.archive, files, lambda size: bar.advance(task, size))
     except DamagedError:

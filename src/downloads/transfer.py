@@ -1,83 +1,20 @@
 """One file over HTTP, which can break off at any time."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import requests
 
 from dact.errors import UserError
 
+from .parts import DamagedError, Partial, Remote
+
 #: Bytes that are in memory at a time, and that a break or a kill can lose.
 _BLOCK = 1 << 16
 #: Sent along: a compressed transfer could not be resumed at a byte.
 _HEADERS = {"Accept-Encoding": "identity"}
-
-
-class Remote(NamedTuple):
-    """What a server says of a file."""
-
-    url: str
-    size: int | None
-    """Bytes; None if it does not say."""
-    version: str | None
-    """Strong ETag or date of change; None if it says neither."""
-
-
-class Partial:
-    """The part of a file that is there already, with the version that it is of.
-
-    Args:
-        path: where the file will be.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(path.name + ".part")
-        self.now: Remote | None = None
-        """What it was begun with here: servers may send a newer file than the one asked for."""
-        self._note = path.with_name(path.name + ".part.json")
-
-    def size_of(self, remote: Remote) -> int:
-        """Bytes that need not be sent again; 0 if they may be of another version."""
-        if remote.version is None or not self.path.exists() or not self._note.exists():
-            return 0
-        try:
-            known = json.loads(self._note.read_text("utf-8"))
-        except ValueError:
-            return 0
-        return self.path.stat().st_size if known == [remote.url, remote.version] else 0
-
-    def begin(self, remote: Remote) -> None:
-        """Start again, with nothing."""
-        self.now = remote
-        self.path.write_bytes(b"")
-        self._note.write_text(json.dumps([remote.url, remote.version]), "utf-8")
-
-    def finish(self, path: Path) -> None:
-        """The file is whole: give it its name, and note where it came from."""
-        origin(path).write_text(json.dumps(json.loads(self._note.read_text("utf-8"))[0]), "utf-8")
-        os.replace(self.path, path)
-        self._note.unlink(missing_ok=True)
-
-    def drop(self) -> None:
-        """Forget it."""
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
-
-
-def origin(path: Path) -> Path:
-    """The note beside a fetched file that says where it came from."""
-    return path.with_name(path.name + ".json")
-
-
-def is_fetched(path: Path, url: str) -> bool:
-    """Whether the file is there, whole and from this address."""
-    try:
-        return path.exists() and json.loads(origin(path).read_text("utf-8")) == url
-    except (OSError, ValueError):
-        return False
+#: Pauses between tries double from 2 seconds up to 2 to the power of this.
+_LONGEST_PAUSE = 6
 
 
 def ask(url: str, timeout: float) -> Remote:
@@ -117,18 +54,18 @@ def fetch(
         timeout: seconds without an answer after which it has broken off.
         pause: waits so many seconds before the next try.
         show: is told how many bytes there are.
-        check: raises a UserError if the whole file, not yet at `path`, is not what it should be.
+        check: raises a DamagedError if the whole file, not yet at `path`, is not what it should
+            be; it is not kept then.
 
     Raises:
-        UserError: it broke off too often, the server refuses, or `check` does; what `check`
-            refuses is not kept.
+        UserError: it broke off too often, the server refuses, or `check` does.
     """
     partial = Partial(path)
     _receive_all(remote, partial, retries, timeout, pause, show)
     # Before it has its name: a kill in between must not leave a bad file that looks good.
     try:
         check(partial.path)
-    except UserError:
+    except DamagedError:
         partial.drop()
         raise
     partial.finish(path)
@@ -154,7 +91,7 @@ def _receive_all(
             failures = 0 if partial.size_of(remote) > before else failures + 1
             if refused or failures > retries:
                 raise _failure(remote.url, error) from error
-        pause(2.0**failures)
+        pause(2.0 ** min(failures, _LONGEST_PAUSE))
 
 
 def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[int], None]) -> None:
@@ -172,9 +109,9 @@ def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[i
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
             have = 0  # of another version, or a server that always sends all of it
-        elif not answer.headers.get("Content-Range", f"bytes {have}-").startswith(f"bytes {have}-"):
+        elif not _continues(answer, remote, have):
             partial.begin(remote)
-            raise requests.ConnectionError("the server went on at another place")
+            raise requests.ConnectionError("the server went on in another file or place")
         if not have:
             remote = _remote(remote.url, answer)
             partial.begin(remote)
@@ -186,6 +123,16 @@ def _receive(remote: Remote, partial: Partial, timeout: float, show: Callable[[i
                 show(have)
     if remote.size is not None and have < remote.size:
         raise requests.ConnectionError("the connection was closed")
+
+
+def _continues(answer: requests.Response, remote: Remote, have: int) -> bool:
+    """Whether a partial answer begins after `have` bytes of `remote`; some heed no If-Range."""
+    place = answer.headers.get("Content-Range", f"bytes {have}-")
+    size = place.rpartition("/")[2]
+    same_size = remote.size is None or not size.isdigit() or int(size) == remote.size
+    # A server need not repeat the version in such an answer.
+    same_version = _remote(remote.url, answer).version in (None, remote.version)
+    return place.startswith(f"bytes {have}-") and same_size and same_version
 
 
 def _remote(url: str, answer: requests.Response) -> Remote:
@@ -201,7 +148,7 @@ def _failure(url: str, error: requests.RequestException) -> UserError:
     if isinstance(error, requests.HTTPError):
         reason = f"the server answers {error.response.status_code} {error.response.reason}"
         if error.response.status_code < 500:
-            advice = "give its present address with archives.NAME.url=…"
+            advice = "give its present address with archives.NAME.url=…, or null to do without it"
     elif isinstance(error, requests.Timeout):
         reason = "no answer in time"
     elif isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
