@@ -377,4 +377,6 @@ def test_nothing_is_sent(mini_root, tmp_path, monkeypatch, logger, mode, reporti
         if not sent:
             with pytest.raises(BlockingIOError):
                 server.accept()
-    assert any(tmp_path.glob("logs/fit/*/wandb/*.log")) is (logger == "wandb" and mode is None)
+    kept = logger == "wandb" and mode is None
+    assert any(tmp_path.glob("logs/fit/*/wandb/*.log")) is kept
+    assert any(tmp_path.glob(f"logs/fit/*/{RUN_ID}")) is kept
