@@ -54,10 +54,11 @@ class WandbRun(WandbLogger):
         # Not Lightning's own `offline`, which puts WANDB_MODE into the environment of later runs.
         options |= {"mode": mode, "resume": "allow" if mode == "online" else None}
         self._kept = Path(save_dir) / RUN_ID
+        self._disabled = mode == "disabled"
         identity = os.environ.get("WANDB_RUN_ID") or _read(self._kept) or secrets.token_hex(4)
         super().__init__(name, save_dir, version=identity, project=project, **options)
         self._wandb_init.pop("anonymous", None)  # W&B warns of it, and Lightning always gives it
-        self.report = report
+        self.report = report and not self._disabled
         self._histogram = histogram
 
     @property
@@ -74,7 +75,8 @@ class WandbRun(WandbLogger):
             except Exception as error:  # whatever it is: nothing has been trained yet
                 reason = " ".join(str(error).split())
                 raise UserError(f"logger=wandb cannot begin a run: {reason}") from error
-            self._kept.write_text(f"{run.id}\n", "utf-8")
+            if not self._disabled:  # a run that is kept nowhere has no id to go on with
+                self._kept.write_text(f"{run.id}\n", "utf-8")
         return self._experiment
 
     @rank_zero_only

@@ -171,7 +171,7 @@ def ended(logger, **changed):
     """A trainer whose fit has come to its end."""
     module = SimpleNamespace(results={"all": GroupMeans(0.5, 2.0, 32)})
     state = {"loggers": [logger], "lightning_module": module, "is_global_zero": True}
-    return SimpleNamespace(**(state | {"accelerator": "cpu"} | changed))
+    return SimpleNamespace(**(state | {"accelerator": "cpu", "world_size": 1} | changed))
 
 
 def test_a_report_is_logged_to_who_asks_for_it(trained, tmp_path):
@@ -189,6 +189,12 @@ def test_a_report_that_cannot_be_made_is_one_line(tmp_path, capsys):
     logger = SimpleNamespace(report=True)
     log_report(ended(logger), tmp_path)
     assert capsys.readouterr().out == f"warning: no report: there is no checkpoint in {tmp_path}\n"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    log_report(ended(logger, world_size=2), tmp_path)
+    (line,) = capsys.readouterr().out.splitlines()
+    command = f"python scripts/report.py --checkpoint {tmp_path / 'checkpoints' / 'last.ckpt'}"
+    assert line == f"warning: no report: several processes trained, one makes it: {command}"
     log_report(ended(logger, is_global_zero=False), tmp_path)
     log_report(ended(logger, lightning_module=SimpleNamespace(results={})), tmp_path)
     assert capsys.readouterr().out == ""
@@ -371,4 +377,6 @@ def test_nothing_is_sent(mini_root, tmp_path, monkeypatch, logger, mode, reporti
         if not sent:
             with pytest.raises(BlockingIOError):
                 server.accept()
-    assert any(tmp_path.glob("logs/fit/*/wandb/*.log")) is (logger == "wandb" and mode is None)
+    kept = logger == "wandb" and mode is None
+    assert any(tmp_path.glob("logs/fit/*/wandb/*.log")) is kept
+    assert any(tmp_path.glob(f"logs/fit/*/{RUN_ID}")) is kept

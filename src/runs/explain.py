@@ -82,6 +82,9 @@ def log_report(trainer: pl.Trainer, folder: Path) -> None:
         checkpoints = run_folder.checkpoints_in(folder)
         if not checkpoints:
             raise UserError(f"there is no checkpoint in {folder}")
+        if trainer.world_size > 1:  # Lightning would wait for the others to predict, too
+            command = f"python scripts/report.py --checkpoint {checkpoints[0]}"
+            raise UserError(f"several processes trained, one makes it: {command}")
         page = report_of_checkpoint(
             checkpoints[0], limit=results["all"].questions, accelerator=trainer.accelerator
         )
