@@ -56,12 +56,19 @@ class Unpacked(NamedTuple):
         return max(found.st_mtime_ns, found.st_ctime_ns)
 
     def has_content(self, show: Callable[[int], None] = lambda size: None) -> bool:
-        """Whether the file that is there has this content; reads all of it."""
+        """Whether the file that is there has this content; reads all of it.
+
+        Raises:
+            UserError: it cannot be read.
+        """
         crc = 0
-        with self.path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                crc = zlib.crc32(block, crc)
-                show(len(block))
+        try:
+            with self.path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    crc = zlib.crc32(block, crc)
+                    show(len(block))
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from error
         return crc == self.entry.crc
 
 
