@@ -100,11 +100,10 @@ class Job(NamedTuple):
         touched = [one for one in files if one.touched >= noted]
         if not touched:
             return []
+        size = sum(one.entry.size for one in touched)
         staged = _stage(self.note, known)  # now: files can be touched while others are read
         try:
-            with bar(
-                f"checking {self.name}", sum(one.entry.size for one in touched), True
-            ) as shown:
+            with bar(f"checking {self.name}", size, transient=True) as shown:
                 changed = [one for one in touched if not one.has_content(shown.add)]
             if not changed:
                 os.replace(staged, self.note)
