@@ -33,7 +33,7 @@ models: network factory reference .
 losses metrics schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
 datamodules: base clevr gqa mini factory .
-downloads: parts transfer archives download .
+downloads: progress parts transfer archives jobs download .
 extraction: packaged images backbones feature_file extract .
 lit_module checkpoint_file checkpoint saving
 warm_start callbacks ordered_lines predictions loggers trackers report

@@ -158,6 +158,19 @@ def test_what_cannot_be_read_is_not_called_damaged(tmp_path):
     assert not isinstance(caught.value, DamagedError)
 
 
+def test_an_unpacked_file_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
+    def fail(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(make_zip({"a.json": b"{}"}))
+    files = planned(archive, tmp_path)
+    unpack(archive, files)
+    monkeypatch.setattr(type(tmp_path), "open", fail)
+    with pytest.raises(UserError, match=r"a\.json cannot be read: Permission denied"):
+        unpack(archive, files)
+
+
 def test_what_cannot_be_written_is_one_line(tmp_path):
     archive = tmp_path / "a.zip"
     archive.write_bytes(make_zip({"q/0.json": b"x"}))

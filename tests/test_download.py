@@ -1,12 +1,9 @@
 """What a download fetches, keeps, unpacks and leaves alone."""
 
-import contextlib
 import hashlib
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from archive_server import (
@@ -22,12 +19,11 @@ from archive_server import (
 )
 from clevr_files import make_questions, make_scene, ready
 from conftest import REPOSITORY, compose
-from filelock import FileLock
 from omegaconf import OmegaConf
 
 from dact.downloads import download
 from dact.errors import UserError
-from dact.options import ArchiveOptions, MemberOptions
+from dact.options import ArchiveOptions
 
 server = pytest.fixture(serving)
 
@@ -38,27 +34,19 @@ def whole(server):
     return server.files["a.zip"]
 
 
-def test_a_second_run_asks_for_nothing(server, whole, tmp_path):
-    fetch(server, tmp_path)
-    server.asked.clear()
-    said, _ = fetch(server, tmp_path)
-    assert said == ["a: already there"]
-    assert server.asked == []
+def test_checking_is_shown(server, whole, tmp_path, capsys):
+    md5 = hashlib.md5(whole).hexdigest()
+    fetch(server, tmp_path, options=ArchiveOptions(server.url("a.zip"), md5, members=WANTED))
+    shown = [line for line in capsys.readouterr().out.splitlines() if "checking a" in line]
+    assert len(shown) == 1
+    assert "3.0/3.0 MB" in shown[0]
 
 
-def test_what_is_wanted_besides_is_fetched(server, whole, tmp_path):
-    fetch(server, tmp_path)
-    more = [*WANTED, MemberOptions("other.txt")]
-    fetch(server, tmp_path, options=ArchiveOptions(server.url("a.zip"), members=more))
-    assert unpacked(tmp_path) == {"questions/a.json", "noise/x.bin", "other.txt"}
-
-
-def test_kept_archives_are_not_fetched_again(server, whole, tmp_path):
-    fetch(server, tmp_path, keep_archives=True)
-    assert (tmp_path / ".downloads" / "a.zip").read_bytes() == whole
-    server.asked.clear()
-    more = [*WANTED, MemberOptions("other.txt")]
-    fetch(server, tmp_path, options=ArchiveOptions(server.url("a.zip"), members=more))
+def test_what_is_no_md5_is_known_before_the_transfer(server, whole, tmp_path):
+    """As when zeros in front have been taken for those of a number."""
+    options = ArchiveOptions(server.url("a.zip"), "1234", members=WANTED)
+    with pytest.raises(UserError, match=r"archives\.a\.md5=1234 is no md5"):
+        fetch(server, tmp_path, options=options)
     assert server.asked == []
 
 
@@ -87,35 +75,6 @@ def test_a_kill_before_the_check_leaves_nothing_that_looks_good(
     assert files_in(tmp_path) == {}
 
 
-@pytest.mark.parametrize("call", range(12))
-def test_a_kill_at_any_step_leaves_no_note_that_lies(server, whole, tmp_path, monkeypatch, call):
-    """Whatever had its way before the kill: the next run has the newer archive's files."""
-    fetch(server, tmp_path, keep_archives=True)
-    calls = []
-
-    def dying(real):
-        def step(*arguments, **how):
-            calls.append(real)
-            return killed() if len(calls) == call + 1 else real(*arguments, **how)
-
-        return step
-
-    server.files["b.zip"] = make_zip({**MEMBERS, "top/questions/a.json": b"[]"})
-    options = ArchiveOptions(server.url("b.zip"), members=WANTED)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", dying(os.replace))
-        for name in ("unlink", "write_text"):
-            patch.setattr(Path, name, dying(getattr(Path, name)))
-        with contextlib.suppress(KeyboardInterrupt):
-            fetch(server, tmp_path, options=options)
-    archive = tmp_path / ".downloads" / "a.zip"
-    noted = archive.with_name("a.zip.json")
-    if noted.exists():
-        assert archive.read_bytes() == server.files[json.loads(noted.read_text())[-5:]]
-    fetch(server, tmp_path, options=options)
-    assert (tmp_path / "questions" / "a.json").read_bytes() == b"[]"
-
-
 def killed(*_):
     raise KeyboardInterrupt
 
@@ -136,20 +95,6 @@ def test_a_damaged_archive_is_fetched_anew(server, whole, tmp_path):
     assert (tmp_path / "noise" / "x.bin").read_bytes() == NOISE
 
 
-def test_an_archive_from_elsewhere_is_not_taken_for_another(server, whole, tmp_path):
-    fetch(server, tmp_path, keep_archives=True)
-    server.files["b.zip"] = make_zip({"questions/a.json": b"[1]", "x.bin": b""})
-    fetch(server, tmp_path, options=ArchiveOptions(server.url("b.zip"), members=WANTED))
-    assert (tmp_path / "questions" / "a.json").read_bytes() == b"[1]"
-
-
-def test_a_note_that_was_cut_short_is_none(server, whole, tmp_path):
-    fetch(server, tmp_path)
-    (tmp_path / ".downloads" / "a.json").write_text('{"url": ')
-    said, _ = fetch(server, tmp_path)
-    assert said[-1] == f"a: 2 files in {tmp_path}"
-
-
 def test_an_archive_can_be_left_out(server, whole, tmp_path):
     archives = {
         "dead": ArchiveOptions(None, members=WANTED),
@@ -159,15 +104,6 @@ def test_an_archive_can_be_left_out(server, whole, tmp_path):
     download(tmp_path, archives, "grid", say=said.append)
     assert said[0] == "dead: left out, since archives.dead.url=null"
     assert said[-1] == f"a: 2 files in {tmp_path}"
-
-
-def test_two_downloads_do_not_collide(server, whole, tmp_path):
-    (tmp_path / ".downloads").mkdir()
-    with (
-        FileLock(tmp_path / ".downloads" / "lock"),
-        pytest.raises(UserError, match="another process downloads"),
-    ):
-        fetch(server, tmp_path)
 
 
 # The datasets.

@@ -43,14 +43,32 @@ class Unpacked(NamedTuple):
     path: Path
 
     @property
-    def is_there(self) -> bool:
-        """Whether it has been unpacked, and not changed since; reads all of it."""
-        if not self.path.is_file() or self.path.stat().st_size != self.entry.size:
-            return False
+    def has_size(self) -> bool:
+        """Whether there is a file of this size."""
+        return self.path.is_file() and self.path.stat().st_size == self.entry.size
+
+    @property
+    def touched(self) -> int:
+        """When the file, its name or its permissions last changed, in ns; a program can set back
+        only the first of the two times.
+        """
+        found = self.path.stat()
+        return max(found.st_mtime_ns, found.st_ctime_ns)
+
+    def has_content(self, show: Callable[[int], None] = lambda size: None) -> bool:
+        """Whether the file that is there has this content; reads all of it.
+
+        Raises:
+            UserError: it cannot be read.
+        """
         crc = 0
-        with self.path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                crc = zlib.crc32(block, crc)
+        try:
+            with self.path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    crc = zlib.crc32(block, crc)
+                    show(len(block))
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from error
         return crc == self.entry.crc
 
 
@@ -131,7 +149,7 @@ def unpack(
     """
     missing = []
     for one in plan:
-        if one.is_there:
+        if one.has_size and one.has_content():
             show(one.entry.size)
         else:
             missing.append(one)

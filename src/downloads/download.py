@@ -1,82 +1,25 @@
 """The archives of a dataset, one after the other."""
 
-import hashlib
-import json
-import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
-from dact.datamodules.cache import check_room, unfinished
+from dact.datamodules.cache import check_room
 from dact.errors import UserError
 from dact.options import ArchiveOptions, MemberOptions
 
 from .archives import contents, plan, unpack
-from .parts import DamagedError, Partial, Remote, is_fetched, origin
+from .jobs import FOLDER, Job, md5_of
+from .parts import DamagedError, Partial, Remote
+from .progress import bar
 from .transfer import ask, fetch
-
-#: Below the dataset's root: archives, and notes of what was unpacked.
-FOLDER = ".downloads"
-
-
-class Job(NamedTuple):
-    """An archive of which something is still missing."""
-
-    name: str
-    options: ArchiveOptions
-    members: list[MemberOptions]
-    folder: Path
-
-    @property
-    def archive(self) -> Path:
-        """Where the archive is once it is whole."""
-        return self.folder / f"{self.name}.zip"
-
-    @property
-    def note(self) -> Path:
-        """Says what was unpacked, of what."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def receipt(self) -> dict[str, Any]:
-        """What the note says once the job is done."""
-        members = [asdict(member) for member in self.members]
-        return {"url": self.options.url, "md5": self.options.md5, "members": members}
-
-    @property
-    def fetched(self) -> bool:
-        """Whether the archive is there, whole and from its address."""
-        return is_fetched(self.archive, self.options.url)
-
-    def forget_archive(self) -> None:
-        """Delete the archive."""
-        origin(self.archive).unlink(missing_ok=True)
-        self.archive.unlink()
-
-    @property
-    def done(self) -> bool:
-        """Whether everything needed was unpacked, of this very archive."""
-        try:
-            had, wanted = json.loads(self.note.read_text("utf-8")), self.receipt
-        except (FileNotFoundError, ValueError):
-            return False
-        same = (had["url"], had["md5"]) == (wanted["url"], wanted["md5"])
-        return same and all(member in had["members"] for member in wanted["members"])
 
 
 def download(
@@ -107,16 +50,12 @@ def download(
     how = {"retries": 5, "timeout": 60.0, "pause": time.sleep, **how}
     folder = root / FOLDER
     with _locked(folder):
-        jobs = _jobs(archives, features, pictures, folder, say)
-        for job in jobs:
-            if job.done:
-                say(f"{job.name}: already there")
-        jobs = [job for job in jobs if not job.done]
+        jobs = [job for job in _jobs(archives, features, pictures, root, say) if _is_left(job, say)]
         remotes = survey(jobs, folder, how["timeout"], say)
         for job in jobs:
             if job.name in remotes:
                 _fetch(job, remotes[job.name], how)
-            files = _unpack(job, root)
+            files = _unpack(job)
             if not keep_archives:
                 job.forget_archive()
             say(f"{job.name}: {files:,} files in {root}")
@@ -126,18 +65,32 @@ def _jobs(
     archives: Mapping[str, ArchiveOptions],
     features: str,
     pictures: bool,
-    folder: Path,
+    root: Path,
     say: Callable[[str], None],
 ) -> list[Job]:
     """The archives of which something is needed, without those that are left out."""
     jobs = []
     for name, options in archives.items():
+        if options.md5 is not None and not re.fullmatch("[0-9a-fA-F]{32}", options.md5):
+            raise UserError(
+                f"archives.{name}.md5={options.md5} is no md5: give its 32 hexadecimal digits in "
+                "quotes, or null"
+            )
+    for name, options in archives.items():
         members = needed(options, features, pictures)
         if members and options.url is None:
             say(f"{name}: left out, since archives.{name}.url=null")
         elif members:
-            jobs.append(Job(name, options, members, folder))
+            jobs.append(Job(name, options, members, root))
     return jobs
+
+
+def _is_left(job: Job, say: Callable[[str], None]) -> bool:
+    """Whether there is something to do; said if there is nothing."""
+    done = job.is_done(say)
+    if done:
+        say(f"{job.name}: already there")
+    return not done
 
 
 def _check_features(archives: Mapping[str, ArchiveOptions], features: str) -> None:
@@ -159,7 +112,7 @@ def survey(
     jobs: Sequence[Job], folder: Path, timeout: float, say: Callable[[str], None]
 ) -> dict[str, Remote]:
     """What has to be fetched: say how much it is, and check that there is room for it."""
-    remotes = {job.name: ask(job.options.url, timeout) for job in jobs if not job.fetched}
+    remotes = {job.name: ask(job.options.url, timeout) for job in jobs if not job.is_kept(say)}
     total = 0
     for job in jobs:
         if (remote := remotes.get(job.name)) is None:
@@ -178,17 +131,21 @@ def survey(
 
 def _fetch(job: Job, remote: Remote, how: Mapping[str, Any]) -> None:
     """Fetch an archive, and keep it only if it is what it should be."""
-    with _bar(job.name, remote.size) as (bar, task):
-
-        def show(done: int) -> None:
-            bar.update(task, completed=done)
-
-        fetch(remote, job.archive, show=show, check=lambda path: _check(job, path), **how)
+    partial = Partial(job.archive)
+    with bar(job.name, remote.size) as shown:
+        fetch(remote, partial, show=shown.set, **how)
+    # Before it has its name: a kill in between must not leave a bad file that looks good.
+    try:
+        _check(job, partial.path)
+    except DamagedError:
+        partial.drop()
+        raise
+    job.finish(partial)
 
 
 def _check(job: Job, path: Path) -> None:
     """Raise DamagedError unless the file at `path` is the archive, and a harmless one."""
-    url, md5 = job.options.url, job.options.md5
+    url = job.options.url
     try:
         contents(path, url)
     except DamagedError as error:
@@ -196,29 +153,24 @@ def _check(job: Job, path: Path) -> None:
             f"{error}, or give the archive's present address with archives.{job.name}.url=…, or "
             "null to do without it"
         ) from error
-    if md5 is None:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5.lower():
+    if job.md5 is not None and (found := md5_of(path, job.name)) != job.md5:
         raise DamagedError(
-            f"{url} is damaged or has changed: its md5 is {found}, not {md5}; "
+            f"{url} is damaged or has changed: its md5 is {found}, not {job.md5}; "
             f"run the same command again, or give archives.{job.name}.md5"
         )
 
 
-def _unpack(job: Job, root: Path) -> int:
+def _unpack(job: Job) -> int:
     """Unpack what is needed and note it; returns the number of files."""
     try:
-        files = plan(job.archive, contents(job.archive, job.archive), job.members, root)
-        size = sum(one.entry.size for one in files)
-        with _bar(f"unpacking {job.name}", size) as (bar, task):
-            unpack(job.archive, files, lambda size: bar.advance(task, size))
+        entries = contents(job.archive, job.archive)
+        files = plan(job.archive, entries, job.members, job.root)
+        with bar(f"unpacking {job.name}", sum(one.entry.size for one in files)) as shown:
+            unpack(job.archive, files, shown.add)
     except DamagedError:
         job.forget_archive()  # kept, it would be refused again and again
         raise
-    unfinished(job.note).write_text(json.dumps(job.receipt), "utf-8")
-    os.replace(unfinished(job.note), job.note)
+    job.note_unpacked(entries)
     return len(files)
 
 
@@ -235,10 +187,3 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from error
     with held:
         yield
-
-
-@contextmanager
-def _bar(name: str, size: int | None) -> Iterator[tuple[Progress, Any]]:
-    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn(name), BarColumn(), *columns) as bar:
-        yield bar, bar.add_task(name, total=size)

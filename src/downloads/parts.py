@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from dact.datamodules.cache import unfinished
 from dact.errors import UserError
 
 
@@ -53,29 +52,11 @@ class Partial:
         self._note.write_text(json.dumps([remote.url, remote.version]), "utf-8")
 
     def finish(self, path: Path) -> None:
-        """The file is whole: give it its name, then note where it came from."""
-        url = json.loads(self._note.read_text("utf-8"))[0]
-        origin(path).unlink(missing_ok=True)  # it may speak of an older file of that name
+        """The file is whole: give it its name."""
         os.replace(self.path, path)
-        note = unfinished(origin(path))
-        note.write_text(json.dumps(url), "utf-8")
-        os.replace(note, origin(path))
         self._note.unlink(missing_ok=True)
 
     def drop(self) -> None:
         """Forget it."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
-
-
-def origin(path: Path) -> Path:
-    """The note beside a fetched file that says where it came from."""
-    return path.with_name(path.name + ".json")
-
-
-def is_fetched(path: Path, url: str) -> bool:
-    """Whether the file is there, whole and from this address."""
-    try:
-        return path.exists() and json.loads(origin(path).read_text("utf-8")) == url
-    except (OSError, ValueError):
-        return False

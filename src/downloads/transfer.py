@@ -1,13 +1,12 @@
 """One file over HTTP, which can break off at any time."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import requests
 
 from dact.errors import UserError
 
-from .parts import DamagedError, Partial, Remote
+from .parts import Partial, Remote
 
 #: Bytes that are in memory at a time, and that a break or a kill can lose.
 _BLOCK = 1 << 16
@@ -37,49 +36,26 @@ def ask(url: str, timeout: float) -> Remote:
 
 def fetch(
     remote: Remote,
-    path: Path,
+    partial: Partial,
     *,
     retries: int,
     timeout: float,
     pause: Callable[[float], None],
     show: Callable[[int], None],
-    check: Callable[[Path], None] = lambda path: None,
 ) -> None:
     """Fetch a file, going on with what is there of it.
 
     Args:
         remote: the file.
-        path: where it is put once it is whole.
+        partial: where it is put.
         retries: how often in a row a transfer may break off without a single new byte.
         timeout: seconds without an answer after which it has broken off.
         pause: waits so many seconds before the next try.
         show: is told how many bytes there are.
-        check: raises a DamagedError if the whole file, not yet at `path`, is not what it should
-            be; it is not kept then.
 
     Raises:
-        UserError: it broke off too often, the server refuses, or `check` does.
+        UserError: it broke off too often, or the server refuses.
     """
-    partial = Partial(path)
-    _receive_all(remote, partial, retries, timeout, pause, show)
-    # Before it has its name: a kill in between must not leave a bad file that looks good.
-    try:
-        check(partial.path)
-    except DamagedError:
-        partial.drop()
-        raise
-    partial.finish(path)
-
-
-def _receive_all(
-    remote: Remote,
-    partial: Partial,
-    retries: int,
-    timeout: float,
-    pause: Callable[[float], None],
-    show: Callable[[int], None],
-) -> None:
-    """Try until the file is whole; the arguments are those of `fetch`."""
     failures = 0
     while True:
         before = partial.size_of(remote)
