@@ -214,6 +214,30 @@ def test_however_much_of_the_journal_is_left_the_file_is_the_same(images, tmp_pa
     assert (tmp_path / "out.hdf5").read_bytes() == (tmp_path / "whole.hdf5").read_bytes()
 
 
+def test_a_torn_line_of_the_journal_is_not_added_to(images, tmp_path):
+    """Two kills: the first in the middle of a line, the second somewhere after it."""
+    run(images, tmp_path / "whole.hdf5")
+    good = images[10].read_bytes()
+    images[10].write_bytes(good[:40])
+    journal = tmp_path / "out.hdf5.unfinished.rows"
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"CLEVR_val_000010\.png cannot be read"):
+            run(images, tmp_path / "out.hdf5")
+        assert all(int(line) <= 11 for line in journal.read_text().splitlines())
+        journal.write_text("0\n3")
+    images[10].write_bytes(good)
+    run(images, tmp_path / "out.hdf5")
+    assert (tmp_path / "out.hdf5").read_bytes() == (tmp_path / "whole.hdf5").read_bytes()
+
+
+def test_a_file_without_all_its_rows_does_not_get_its_name(tmp_path):
+    with FeatureFile(tmp_path / "x.hdf5", ["a", "b"], (1, 1, 1), np.dtype("float32"), {}) as file:
+        file.append(np.ones((1, 1, 1, 1), np.float32), [False])
+        with pytest.raises(RuntimeError, match="has 1 of 2 rows"):
+            file.finish()
+    assert not (tmp_path / "x.hdf5").exists()
+
+
 def test_what_is_complete_is_left_alone(images, tmp_path):
     path = tmp_path / "out.hdf5"
     run(images, path)
@@ -309,6 +333,28 @@ def test_pictures_of_every_kind_become_rgb(tmp_path, mode):
     assert (image.mode, image.size) == ("RGB", (5, 3))
 
 
+def test_sixteen_bits_become_eight(tmp_path):
+    values = np.array([[0, 255, 256, 40000, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    read = np.asarray(read_image(tmp_path / "a.png"))
+    assert read[0].tolist() == [[value >> 8] * 3 for value in values[0].tolist()]
+
+
+def test_damaged_exif_is_one_line(tmp_path):
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (5, 3)).save(path, exif=exif)
+    content = path.read_bytes()
+    for place in range(content.index(b"Exif"), content.index(b"Exif") + 40):
+        for value in (0, 255):
+            path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+            try:
+                assert read_image(path).mode == "RGB"
+            except UserError as error:
+                assert str(path) in str(error)  # noqa: PT017
+
+
 def test_photographs_are_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
@@ -324,10 +370,16 @@ def test_images_are_found_by_number_or_else_by_name(tmp_path):
     paths[1].unlink()
     with pytest.raises(UserError, match="there is no image number 1, but 2 images"):
         find_images(folder)
+    paths[2].rename(paths[1])
+    (folder / "._CLEVR_val_000000.png").write_bytes(b"")  # of macOS
+    assert find_images(folder) == paths[:2]
     for name in ("b.JPG", "a.png"):
         (folder / name).write_bytes(b"")
-    names = [path.name for path in find_images(folder)]
-    assert names == ["CLEVR_val_000000.png", "CLEVR_val_000002.png", "a.png", "b.JPG"]
+    with pytest.raises(UserError, match=r"a\.png has no number as the other images have"):
+        find_images(folder)
+    for path in paths[:2]:
+        path.unlink()
+    assert [path.name for path in find_images(folder)] == ["a.png", "b.JPG"]
     with pytest.raises(UserError, match="no such folder"):
         find_images(tmp_path / "test")
     (tmp_path / "empty").mkdir()

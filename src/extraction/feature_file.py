@@ -126,7 +126,13 @@ class FeatureFile:
         self.rows_done = end
 
     def finish(self) -> list[str]:
-        """Give the file its name, unless it has it; returns the images that were skipped."""
+        """Give the file its name, unless it has it; returns the images that were skipped.
+
+        Raises:
+            RuntimeError: there are rows to come.
+        """
+        if not self.complete:
+            raise RuntimeError(f"{self.path} has {self.rows_done} of {self.rows} rows")
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -141,13 +147,23 @@ class FeatureFile:
         if self.path.exists() and self._is_ours(self.path):
             self.rows_done = self.rows
             return
-        noted = self._journal.read_text().rpartition("\n")[0] if self._journal.exists() else ""
-        if noted and self._partial.exists() and self._is_ours(self._partial):
-            self.rows_done = int(noted.rpartition("\n")[2])
+        noted = self._rows_noted()
+        if noted is not None and self._partial.exists() and self._is_ours(self._partial):
+            self.rows_done = noted
+            self._journal.write_text(f"{noted}\n")  # without the torn line of a killed process
             check_room(self._partial, self._bytes_of(self.rows - self.rows_done))
         else:
             self._create()
         self._file = h5py.File(self._partial, "r+")
+
+    def _rows_noted(self) -> int | None:
+        """The last whole line of the journal; None if there is none that can be."""
+        try:
+            whole = self._journal.read_text().rpartition("\n")[0]
+            noted = int(whole.rpartition("\n")[2])
+        except (OSError, ValueError):
+            return None
+        return noted if 0 <= noted <= self.rows else None
 
     def _bytes_of(self, rows: int) -> int:
         return rows * int(np.prod(self._shape[1:])) * self._dtype.itemsize
@@ -176,7 +192,9 @@ class FeatureFile:
         try:
             with h5py.File(path, "r") as file:
                 difference = self._difference(file)
-        except (OSError, KeyError):
+        except (OSError, KeyError) as error:
+            if number := getattr(error, "errno", None):  # the file may be as it should
+                raise UserError(f"{path} cannot be read: {os.strerror(number)}") from error
             difference = "is damaged, or was not made by this program"
         if difference is None or self._overwrite:
             return difference is None

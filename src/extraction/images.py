@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -32,19 +33,28 @@ def find_images(folder: Path) -> list[Path]:
     """Images of a folder; place i is row i of the features.
 
     Files named as in CLEVR are put in the order of their numbers, which must be 0, 1, 2, …;
-    others in alphabetical order.
+    others in alphabetical order. Hidden files do not count.
 
     Raises:
-        UserError: no such folder, no image in it, or a number that is missing or occurs twice.
+        UserError: no such folder, no image in it, a number that is missing or occurs twice, or
+            images with and without one.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; images lie in <data.root>/images/<split>")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."
+    )
     if not files:
         raise UserError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     names = [_CLEVR_NAME.fullmatch(path.stem) for path in files]
-    if not all(names):
+    if not any(names):
         return files
+    if not all(names):
+        other = files[names.index(None)].name
+        raise UserError(
+            f"{folder}: {other} has no number as the other images have: rows would not be those "
+            "of image_index"
+        )
     numbers = {int(name[1]): path for name, path in zip(names, files, strict=True)}
     if len(numbers) < len(files):
         raise UserError(f"{folder}: two images have the same number")
@@ -64,8 +74,11 @@ def read_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits, which `convert` would cut off at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return upright.convert("RGB")
+    except Exception as error:  # a damaged file raises nearly anything
         reason = getattr(error, "strerror", None) or str(error).partition(": ")[0]
         raise UserError(f"{path} cannot be read as an image: {reason}") from error
 
