@@ -237,3 +237,27 @@ def test_rows_are_taken_from_trees_of_any_kind():
     assert (taken["a"][1][1], taken["n"], taken["text"]) == (None, 7, "x")
     assert isinstance(taken["a"][1], tuple)
     assert NetworkOptions(name="mac") == take_rows(NetworkOptions(name="mac"), rows)
+
+
+@pytest.mark.parametrize("bias", [40.0, 0.0, -40.0], ids=["at once", "somewhen", "never"])
+@pytest.mark.parametrize(
+    "options",
+    [{"name": "act"}, {"name": "dact", "train_halt_eps": 1.0}, {"name": "dact"}, {"name": "mac"}],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+@pytest.mark.parametrize("self_attention", [False, True])
+def test_every_parameter_has_a_gradient_however_soon_all_halt(options, bias, self_attention):
+    """Processes that halt at different steps wait for each other's gradients, or hang."""
+    gate = None if options["name"] == "mac" else {"bias": bias}
+    network = make_network(
+        make_options(**options, gate=gate, self_attention=self_attention), grid=False
+    ).train()
+    if gate:
+        with torch.no_grad():
+            for parameter in network.gate.parameters():
+                parameter.fill_(bias if parameter.dim() == 1 else 0)
+    output = network(questions(5, images=3))
+    if options != {"name": "dact"} and gate and bias:
+        assert set(output.steps.tolist()) == {1 if bias > 0 else N}
+    (output.log_probs.mean() + output.ponder_cost.mean()).backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []

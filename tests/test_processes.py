@@ -2,12 +2,14 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from conftest import REPOSITORY, command, json_lines
 from test_resume import assert_same
 
 from dact import checkpoint
+from dact.datamodules import CLEVRDataModule
 
 pytestmark = pytest.mark.slow
 #: Two processes take 8 questions each where one takes 16.
@@ -67,13 +70,17 @@ def validation(path):
     ]
 
 
-@pytest.mark.parametrize("model", ["dact", "act"])
+@pytest.mark.parametrize(
+    "model",
+    [("model=dact",), ("model=act",), ("model=dact", "model.train_halt_eps=0.9")],
+    ids=["dact", "act", "eps"],
+)
 def test_two_processes_train_what_one_does(clevr, model, tmp_path):
     """Batches are the same over all processes, so only the order of sums differs.
 
     Of gradients near 0 Adam makes steps of their sign, whatever rounding has made of that.
     """
-    typed = (*clevr, *FIT, f"model={model}", "warm_start=none", "model.dropout.memory=0")
+    typed = (*clevr, *FIT, *model, "warm_start=none", "model.dropout.memory=0")
     typed += tuple(f"model.dropout.{name}=0" for name in ("stem", "question", "read", "output"))
     folders = {}
     for trainer, batch in (("cpu", 16), ("ddp_cpu", 8)):
@@ -93,6 +100,42 @@ def test_two_processes_train_what_one_does(clevr, model, tmp_path):
     assert len(ours) == 2
     for row, other in zip(ours, theirs, strict=True):
         assert other == pytest.approx(row, rel=1e-4)
+
+
+def test_two_processes_train_in_bfloat16(clevr, tmp_path):
+    folder = tmp_path / "run"
+    typed = (*clevr, *FIT, "model=dact", "warm_start=none", "data.batch_size=8")
+    half = ("trainer=ddp_cpu", "trainer.precision=bf16-mixed")
+    finished(*typed, *half, f"hydra.run.dir={folder}", cwd=tmp_path)
+    weights = checkpoint.load(folder / "checkpoints/last.ckpt")["state_dict"].values()
+    assert {weight.dtype for weight in weights} == {torch.float32}
+    assert all(weight.isfinite().all() for weight in weights)
+
+
+def prepare(root, cache):
+    """What each process of a run does first; notes which files it reads."""
+    proper = CLEVRDataModule.read_file
+
+    def read_file(path, progress):
+        with (cache / "read.log").open("a") as log:
+            log.write(f"{path.name}\n")
+        yield from proper(path, progress)
+
+    CLEVRDataModule.read_file = staticmethod(read_file)
+    module = CLEVRDataModule(root, cache_dir=cache, progress=False)
+    module.prepare_data("fit")
+    module.setup("fit")
+    return len(module.dataset("train"))
+
+
+def test_processes_preprocess_once(tmp_path):
+    root, cache = write_clevr(tmp_path / "clevr"), tmp_path / "cache"
+    cache.mkdir()
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+        found = [pool.submit(prepare, root, cache) for _ in range(4)]
+        assert {one.result() for one in found} == {35}
+    names = sorted((cache / "read.log").read_text().split())
+    assert names == ["CLEVR_train_questions.json", "CLEVR_val_questions.json"]
 
 
 @pytest.mark.parametrize("questions", [1, 15])
