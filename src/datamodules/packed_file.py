@@ -1,7 +1,6 @@
 """Flat arrays in one HDF5 file: written as a stream, renamed when whole, read by memory map."""
 
 import functools
-import json
 import os
 import shutil
 import zlib
@@ -18,8 +17,7 @@ from .cache import check_room, unfinished
 
 #: Elements copied at a time when the columns are put together.
 _BLOCK = 1 << 22
-#: Attribute of the file, about its other ones, and of each dataset.
-_CHECKSUM = "crc32"
+_CHECKSUM_BYTES = 4
 #: How h5py has to open a file for writing so that views of its arrays are aligned ones.
 ALIGNED = {"alignment_threshold": 1, "alignment_interval": 64}
 
@@ -55,6 +53,7 @@ class ArrayWriter:
             if exc_type is None:
                 whole = self._folder / "whole.h5"
                 self._put_together(whole)
+                _add_checksum(whole)
                 os.replace(whole, self.path)
         finally:
             for spool in self._spools.values():
@@ -104,18 +103,14 @@ class ArrayWriter:
         check_room(self.path, sum(spool.tell() for spool in self._spools.values()))
         with h5py.File(path, "w", **ALIGNED) as file:
             file.attrs.update(self.attributes)
-            file.attrs[_CHECKSUM] = _checksum_of(self.attributes)
             for name, spool in self._spools.items():
                 dtype = self.dtypes[name]
                 count = spool.tell() // dtype.itemsize
                 spool.seek(0)
                 dataset = file.create_dataset(name, (count,), dtype)
-                checksum = 0
                 for start in range(0, count, _BLOCK):
                     block = spool.read(_BLOCK * dtype.itemsize)
-                    checksum = zlib.crc32(block, checksum)
                     dataset[start : start + _BLOCK] = np.frombuffer(block, dtype)
-                dataset.attrs[_CHECKSUM] = checksum
 
 
 def map_arrays(path: Path) -> tuple[dict[str, str | int], dict[str, NDArray]]:
@@ -131,7 +126,6 @@ def map_arrays(path: Path) -> tuple[dict[str, str | int], dict[str, NDArray]]:
             attributes = {
                 name: value if isinstance(value, str) else int(value)
                 for name, value in file.attrs.items()
-                if name != _CHECKSUM
             }
             layout = {
                 name: (dataset.id.get_offset(), dataset.shape[0], dataset.dtype)
@@ -152,28 +146,41 @@ def map_arrays(path: Path) -> tuple[dict[str, str | int], dict[str, NDArray]]:
 def is_current(path: Path, columns: Iterable[str], **attributes: str | int) -> bool:
     """Whether `path` is an undamaged file of `ArrayWriter` with these columns and attributes."""
     try:
-        found, arrays = map_arrays(path)
-        wanted = set(columns) <= arrays.keys() and attributes.items() <= found.items()
         stat = path.stat()
-        return wanted and _is_undamaged(path, stat.st_mtime_ns, stat.st_size)
+        if not _is_undamaged(path, stat.st_mtime_ns, stat.st_size):
+            return False
+        found, arrays = map_arrays(path)
     except OSError:
         return False
+    return set(columns) <= arrays.keys() and attributes.items() <= found.items()
+
+
+def _add_checksum(path: Path) -> None:
+    """Write a checksum of a whole file behind it, where HDF5 does not look."""
+    checksum = _checksum(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(checksum)
 
 
 @functools.lru_cache
 def _is_undamaged(path: Path, changed: int, size: int) -> bool:
-    """Whether the checksums hold, which are compared once for each state of the file."""
-    attributes, arrays = map_arrays(path)
-    with h5py.File(path, "r") as file:
-        known = file.attrs.get(_CHECKSUM)
-        checksums = {name: dataset.attrs.get(_CHECKSUM) for name, dataset in file.items()}
-    return known == _checksum_of(attributes) and all(
-        checksums[name] == zlib.crc32(array.view(np.uint8)) for name, array in arrays.items()
-    )
+    """Whether the checksum holds, which is compared once for each state of the file.
+
+    Before HDF5 sees the file: a single bit may keep it busy for ever.
+    """
+    end = size - _CHECKSUM_BYTES
+    with path.open("rb") as file:
+        file.seek(max(end, 0))
+        return end > 0 and file.read() == _checksum(path, end)
 
 
-def _checksum_of(attributes: Mapping[str, str | int]) -> int:
-    return zlib.crc32(json.dumps(attributes, sort_keys=True).encode())
+def _checksum(path: Path, size: int) -> bytes:
+    """Of the first `size` bytes of a file."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(min(_BLOCK, size)):
+            checksum, size = zlib.crc32(block, checksum), size - len(block)
+    return checksum.to_bytes(_CHECKSUM_BYTES)
 
 
 def read_text(blob: NDArray[np.uint8], offsets: NDArray[np.int64], row: int) -> str:
