@@ -65,7 +65,7 @@ def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig]
             if os.environ.get("LOCAL_RANK", "0") != "0":
                 # The first process has most likely found the same, and ends this one meanwhile.
                 time.sleep(_GRACE)
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
                 # The other jobs shall run; Hydra raises it again when they have.
                 print(f"error: {line}", file=sys.stderr)
                 raise
