@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from dact.batch import VQABatch
 from dact.datamodules import CLEVRDataModule, ShardSampler
+from dact.datamodules.loaders import dead_workers_in_one_line
 from dact.datamodules.orders import choose_images
 from dact.errors import UserError
 
@@ -180,6 +181,17 @@ def test_mistakes_found_by_workers_are_one_line(root: Path) -> None:
         list(module.val_dataloader())
     path = root / "features" / "val_features.hdf5"
     assert str(caught.value) == f"{path}: row 3 holds NaN or infinity"
+
+
+def test_a_worker_s_death_is_one_line_wherever_pytorch_tells_of_it() -> None:
+    killed = "DataLoader worker (pid 5) is killed by signal: Killed."
+    with (
+        pytest.raises(UserError, match=r"pid 5.*data\.num_workers"),
+        dead_workers_in_one_line(),
+    ):
+        raise RuntimeError(killed)
+    with pytest.raises(RuntimeError, match="out of memory"), dead_workers_in_one_line():
+        raise RuntimeError("out of memory")
 
 
 def test_fraction_takes_whole_images(root: Path) -> None:

@@ -16,7 +16,7 @@ from dact.errors import UserError
 from dact.loggers import ContinuedCSVLogger
 from dact.metrics import GroupMeans
 from dact.runs.explain import log_report
-from dact.runs.parts import logged, make_trainer
+from dact.runs.parts import at_work, make_trainer
 from dact.trackers import RUN_ID, TensorBoardRun
 
 # metrics.csv.
@@ -270,10 +270,10 @@ def test_what_failed_is_marked_and_the_next_run_is_its_own(tmp_path):
         (tmp_path / name).mkdir()
         trainer = make_trainer(cfg, tmp_path / name, [])
         if error is None:
-            with logged(trainer):
+            with at_work(trainer):
                 trainer.logger.log_metrics({"a": 1}, 1)
         else:
-            with pytest.raises(error), logged(trainer):
+            with pytest.raises(error), at_work(trainer):
                 raise error
     assert [exit_codes(tmp_path / name) for name in errors] == [[[0]], [[1]], [[255]], [[0]]]
     assert len({(tmp_path / name / RUN_ID).read_text() for name in errors}) == len(errors)
@@ -289,9 +289,9 @@ def test_an_interrupt_that_lightning_made_an_exit_of_is_one():
         except KeyboardInterrupt:
             sys.exit(1)
 
-    with pytest.raises(SystemExit), logged(trainer):
+    with pytest.raises(SystemExit), at_work(trainer):
         interrupted()
-    with pytest.raises(SystemExit), logged(trainer):
+    with pytest.raises(SystemExit), at_work(trainer):
         raise SystemExit(1)
     assert codes == [255, 1]
 
@@ -301,7 +301,7 @@ def test_an_interrupt_that_lightning_made_an_exit_of_is_one():
 def test_a_resumed_run_goes_on_with_its_id(tmp_path, capfd):
     cfg = config.resolve(compose("logger=wandb", "trainer=cpu"))
     for _ in range(2):
-        with logged(make_trainer(cfg, tmp_path, [])):
+        with at_work(make_trainer(cfg, tmp_path, [])):
             pass
     kept = (tmp_path / RUN_ID).read_text().strip()
     assert [name for name, _ in records(tmp_path)] == [kept, kept]
@@ -316,7 +316,7 @@ def test_a_report_becomes_an_artefact(tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.html").write_text("<html>")
     trainer = make_trainer(config.resolve(compose("logger=wandb", "trainer=cpu")), tmp_path, [])
-    with logged(trainer):
+    with at_work(trainer):
         trainer.logger.log_report(tmp_path / "report")
     ((name, run),) = records(tmp_path)
     (one,) = [

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -117,13 +118,6 @@ class VQALoader(DataLoader):
                 yield batch
         except UserError as error:
             raise UserError(_innermost(error)) from error
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            raise UserError(
-                f"a process that makes batches died ({error}): if memory ran out, take fewer "
-                "data.num_workers; a training goes on with ckpt_path=last"
-            ) from error
 
     def end_epochs_early(self, limit: int | float) -> None:
         """An epoch is finished after `limit` batches, or after this share of them in 0..1."""
@@ -139,6 +133,27 @@ class VQALoader(DataLoader):
         finished = state["batches"] >= (self._batches_per_epoch or len(self))
         self.sampler.set_epoch(state["epoch"] + finished)
         self._batches_to_skip = 0 if finished else state["batches"]
+
+
+@contextmanager
+def dead_workers_in_one_line() -> Iterator[None]:
+    """Around all that uses a `VQALoader`.
+
+    PyTorch learns of a worker's death by a signal, and raises wherever the program is just then:
+    also in the middle of a step, or while a checkpoint is written.
+
+    Raises:
+        UserError: instead of PyTorch's `RuntimeError`.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            f"a process that makes batches died ({error}): if memory ran out, take fewer "
+            "data.num_workers; a training goes on with ckpt_path=last"
+        ) from error
 
 
 def available_cores() -> int:

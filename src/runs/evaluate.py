@@ -17,7 +17,7 @@ from dact.schema import Config
 
 from . import official
 from .parts import (
-    logged,
+    at_work,
     make_module,
     make_network,
     make_trainer,
@@ -78,7 +78,8 @@ def _predict(
     writers = official.writers(config, folder, data, split)
     module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
     trainer = make_trainer(config, folder, writers, log=False)
-    trainer.predict(module, data, return_predictions=False)
+    with at_work(trainer):
+        trainer.predict(module, data, return_predictions=False)
     for writer in writers if trainer.is_global_zero else ():
         say(f"written: {writer.path}")
 
@@ -93,7 +94,7 @@ def _score(
     module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
     trainer = make_trainer(config, folder, writers)
     run_split = trainer.validate if config.mode == "validate" else trainer.test
-    with logged(trainer):
+    with at_work(trainer):
         run_split(module, data, verbose=False)
     if trainer.is_global_zero:
         show(module.results, title, lengths=True)

@@ -20,7 +20,7 @@ from dact.schema import Config
 
 from .explain import log_report
 from .parts import (
-    logged,
+    at_work,
     mac_folder,
     make_module,
     make_network,
@@ -66,7 +66,7 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
         module.results = checkpoints.results(start.saved)
     description = _describe(config, data, start)
     trainer = make_trainer(config, folder, _callbacks(config, folder, description))
-    with logged(trainer):
+    with at_work(trainer):
         trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
         log_report(trainer, folder)
     if not module.results:  # trainer.limit_val_batches=0

@@ -19,6 +19,7 @@ from dact.allocator import keep_freed_memory
 from dact.callbacks import progress_bar
 from dact.checkpoint_file import WholeFiles
 from dact.datamodules import Vocabulary, VQADataModule
+from dact.datamodules.loaders import dead_workers_in_one_line
 from dact.lit_module import VQALitModule
 from dact.metrics import GroupMeans
 from dact.models import MACNetwork, build_network
@@ -100,13 +101,17 @@ def make_trainer(
 
 
 @contextmanager
-def logged(trainer: pl.Trainer) -> Iterator[None]:
+def at_work(trainer: pl.Trainer) -> Iterator[None]:
     """End the trackers' runs with what happens inside, as failed after an exception.
 
     The next run in this process, as in a sweep, is then a run of its own.
+
+    Raises:
+        UserError: a process that makes batches died.
     """
     try:
-        yield
+        with dead_workers_in_one_line():
+            yield
     except BaseException as error:
         # Lightning makes a SystemExit of an interrupt. The codes are those of W&B's own hooks.
         stopped = KeyboardInterrupt in (type(error), type(error.__context__))
