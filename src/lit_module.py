@@ -13,6 +13,7 @@ from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
 from dact.metrics import AnswerMetrics, GroupMeans, LossMeans
 from dact.models.network import MACNetwork, VQAOutput
+from dact.optimizers import make_adam
 from dact.schedules import trapezoid
 
 
@@ -184,8 +185,9 @@ class VQALitModule(pl.LightningModule):
                 {"params": [p for p in trained if p not in own]},
                 {"params": list(gate.parameters()), "lr": self.gate_learning_rate},
             ]
-        on_cpu = self.device.type == "cpu"
-        optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=on_cpu or None)
+        mixed = self.trainer.precision in ("16-mixed", "bf16-mixed")
+        fused = self.device.type == "cpu" and not mixed
+        optimizer = make_adam(groups, learning_rate=self.learning_rate, fused=fused)
         if self.schedule == "plateau":
             self.plateau = ReduceLROnPlateau(
                 optimizer, mode="max", factor=0.5, patience=0, threshold=1e-3

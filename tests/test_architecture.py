@@ -30,7 +30,7 @@ models: functional rows
 models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.fixed halting.act halting.dact halting loop
 models: network factory reference .
-losses metrics schedules
+losses metrics optimizers schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
 datamodules: base clevr gqa mini factory .
 downloads: progress parts transfer archives jobs download .

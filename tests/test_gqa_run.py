@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import TINY, Program, command, json_lines
 
+from dact import run_folder
 from dact.datamodules import GQADataModule
 from dact.errors import UserError
 from dact.explain.knowledge import of_dataset
@@ -92,7 +93,8 @@ def test_two_processes_write_the_submission_of_one(gqa, gqa_root, tmp_path):
     assert (folder / "submission.json").read_bytes() == (
         one.folder / "submission.json"
     ).read_bytes()
-    assert sorted(path.suffix for path in folder.iterdir() if path.is_file()) == [".json", ".jsonl"]
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == {"submission.json", "predictions.jsonl", run_folder.RESULT}
 
 
 def test_validation_gives_the_official_metrics(gqa, gqa_root, tmp_path):

@@ -16,7 +16,9 @@ TYPES = ["count", "exist"]
 
 def make_module(name="dact", **options):
     network = make_network(make_options(name))
-    return VQALitModule(network, ponder_cost=1e-2, type_names=TYPES, **options)
+    module = VQALitModule(network, ponder_cost=1e-2, type_names=TYPES, **options)
+    module.trainer = SimpleNamespace(precision="32-true")
+    return module
 
 
 def optimizer_of(module):
@@ -59,6 +61,28 @@ def test_the_gate_moves_at_its_own_rate(program):
     )
     moved = {name for name in first if not torch.equal(first[name], last[name])}
     assert moved == {name for name in first if "policy.halting" in name}
+
+
+# Mixed precision.
+
+
+def test_a_run_goes_on_in_another_precision(program, tmp_path):
+    folder = tmp_path / "run"
+    typed = ("model=dact", "warm_start=none", "logger=none")
+    for epochs, precision in enumerate(["32-true", "bf16-mixed", "32-true"], start=1):
+        last = ["ckpt_path=last"] if epochs > 1 else []
+        limits = (f"trainer.precision={precision}", f"trainer.max_epochs={epochs}")
+        saved = program(*typed, *limits, *last, folder=folder).checkpoint
+        parts = [saved["state_dict"].values(), saved["current_model_state"].values()]
+        moments = [
+            moment
+            for state in saved["optimizer_states"][0]["state"].values()
+            for moment in (state["exp_avg"], state["exp_avg_sq"])
+        ]
+        for values in (*parts, moments):
+            assert all(v.dtype == torch.float32 and v.isfinite().all() for v in values)
+        (group,) = saved["optimizer_states"][0]["param_groups"]
+        assert bool(group["fused"]) == (precision == "32-true")
 
 
 # Schedules.
