@@ -1,8 +1,7 @@
 """Networks, halting policies and the mathematics they are made of."""
 
 from dact.models.factory import build_network
-from dact.models.halting import ACT, DACT, FixedSteps, Halted, HaltingPolicy, Step
-from dact.models.loop import run_steps
+from dact.models.halting import ACT, DACT, FixedSteps, Halted, HaltingPolicy, Step, run_steps
 from dact.models.network import MACNetwork, Trace, VQAOutput
 from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
 

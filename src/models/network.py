@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from dact.batch import VQABatch
 from dact.models.answer_head import AnswerHead
 from dact.models.encoders import GridStem, ObjectStem, QuestionEncoder
-from dact.models.halting import HaltingPolicy, Step
+from dact.models.halting import HaltingPolicy, LoopTrace, Step, run_steps
 from dact.models.layers import Gate
-from dact.models.loop import LoopTrace, run_steps
 from dact.models.mac_cell import MACCell
 from dact.models.mac_units import Images, MACInputs, MACState, Questions
 

@@ -2,12 +2,13 @@
 
 A policy decides when a recurrent model has thought enough and how the answers of its steps become
 one. It knows nothing of questions or images: anything that gives, at every step, answer logits and
-a vector to decide on (`Step`) can be driven by it, through the loop in `dact.models.loop`.
+a vector to decide on (`Step`) can be driven by it, through `run_steps`.
 """
 
 from dact.models.halting.act import ACT, ACTState
 from dact.models.halting.dact import BOUNDS, DACT, MIN_PROBABILITY, DACTState
 from dact.models.halting.fixed import FixedState, FixedSteps
+from dact.models.halting.loop import LoopTrace, RecurrentModel, run_steps
 from dact.models.halting.policy import Halted, HaltingPolicy, Step
 
 __all__ = [
@@ -21,5 +22,8 @@ __all__ = [
     "FixedSteps",
     "Halted",
     "HaltingPolicy",
+    "LoopTrace",
+    "RecurrentModel",
     "Step",
+    "run_steps",
 ]

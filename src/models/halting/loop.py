@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from dact.models.halting import Halted, HaltingPolicy, Step
+from dact.models.halting.policy import Halted, HaltingPolicy, Step
 from dact.models.rows import join_rows, take_rows
 
 #: Examples leave the batch once this share of it has halted: making a smaller batch costs a copy.
