@@ -6,7 +6,7 @@ Imports nothing, so that configurations can be checked without loading PyTorch.
 from dataclasses import dataclass, field
 
 #: Networks that decide how many steps to take.
-ADAPTIVE_NETWORKS = ("act", "dact")
+ADAPTIVE_NETWORKS = ("act", "dact", "pondernet")
 #: Every network, by name.
 NETWORKS = ("mac", "mac_gate", *ADAPTIVE_NETWORKS)
 #: Options of a network in which it may differ from the plain MAC that it starts from.
@@ -16,12 +16,19 @@ BEYOND_THE_MAC = (
     "dropout",
     "read_dropout_mode",
     "halting_bound",
+    "halting_eps",
+    "halting_budget",
+    "halting_mode",
     "halting_exit",
     "train_halt_eps",
     "epsilon",
+    "prior",
 )
 PENALTIES = ("unit", "linear", "exp")
-BOUNDS = ("exact", "paper")
+BOUNDS = ("exact", "paper", "probability", "budget")
+#: Bounds after which the answer of all steps might have been another one.
+INEXACT_BOUNDS = ("probability", "budget")
+HALTING_MODES = ("deterministic", "sampled")
 GATE_INPUTS = ("control", "memory", "question")
 EXITS = ("example", "batch", "never")
 READ_DROPOUT_MODES = ("per_step", "variational")
@@ -71,7 +78,7 @@ class NetworkOptions:
     """Everything about a network but the data's own sizes."""
 
     name: str = "dact"
-    """mac, mac_gate, act or dact."""
+    """mac, mac_gate, act, dact or pondernet."""
     dim: int = 512
     """D, even."""
     max_steps: int = 12
@@ -91,7 +98,16 @@ class NetworkOptions:
     gate: GateOptions = field(default_factory=GateOptions)
     dropout: DropoutOptions = field(default_factory=DropoutOptions)
     halting_bound: str | None = "exact"
-    """exact, paper, or None to run all steps in evaluation; DACT only."""
+    """When a DACT halts in evaluation: exact or paper (neither changes the answer), probability
+    (p_n ≤ halting_eps), budget (exact, but after halting_budget steps at the latest), None
+    never."""
+    halting_eps: float = 0.05
+    """ε in 0..1 of halting_bound=probability."""
+    halting_budget: int | None = None
+    """Steps in 1..N of halting_bound=budget."""
+    halting_mode: str = "deterministic"
+    """When a PonderNet halts in evaluation: deterministic (as soon as halting is likelier than not)
+    or sampled."""
     halting_exit: str = "example"
     """What halting saves, never what it answers: example (who halted leaves the batch), batch (it
     runs until the last has halted) or never (all steps for all: fixed shapes, for CUDA graphs)."""
@@ -101,6 +117,8 @@ class NetworkOptions:
     """A fresh read dropout mask each step, as in the paper, or one for all steps (variational)."""
     epsilon: float = 0.01
     """ε of ACT."""
+    prior: float = 0.2
+    """λ_p in (0, 1] of PonderNet, the rate of its geometric prior."""
 
 
 @dataclass
@@ -108,7 +126,14 @@ class PonderOptions:
     """The price of thinking."""
 
     cost: float = 5e-3
-    """τ ≥ 0, the weight of the ponder cost in the loss."""
+    """τ ≥ 0, the weight of the ponder cost in the loss (PonderNet's β); where a budget is given,
+    what it begins with."""
+    target_steps: float | None = None
+    """Mean steps in 1..N that τ is adapted to while training; None: τ stays as it is."""
+    target_rate: float = 0.02
+    """How fast τ is adapted: by so much times the learning rate, for each step over the target."""
+    target_gain: float = 0.02
+    """What each step over the target adds to τ for as long as it is over."""
     penalty: str = "unit"
     """unit, linear or exp."""
     phase: float | None = None

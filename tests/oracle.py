@@ -1,9 +1,9 @@
 """The networks once more: slow, one example, one step, one word and one cell at a time.
 
 Written from the papers' equations alone (MAC, arXiv 1803.03067; DACT, arXiv 2004.12770; ACT, arXiv
-1603.08983) as an independent truth for the tests and the plain implementation to measure against.
-An example is answered alone with only its own words and cells, so there is nothing to mask. There
-is no dropout. Every operation is differentiable in the weights.
+1603.08983; PonderNet, arXiv 2107.05407) as an independent truth for the tests and the plain
+implementation to measure against. An example is answered alone with only its own words and cells,
+so there is nothing to mask. There is no dropout. Every operation is differentiable in the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,8 @@ def answer_one(
         ponder: its penalty.
         tokens: the question's words and nothing else.
         features: (C, H, W) grid or (K, C) objects and nothing else.
-        training: a DACT in training never halts and pays for all its steps.
+        training: a DACT in training never halts and pays for all its steps; its `steps` are those
+            that evaluation takes.
     """
     words, question = encode_question(weights, tokens)
     features = features * options.feature_scale
@@ -60,7 +61,7 @@ def answer_one(
         encode_grid(weights, features) if features.dim() == 3 else encode_objects(weights, features)
     )
     take_step = reasoning(weights, options, words, question, cells)
-    halt = {"act": act, "dact": dact}.get(options.name, fixed)
+    halt = {"act": act, "dact": dact, "pondernet": pondernet}.get(options.name, fixed)
     return halt(take_step, options, ponder, training)
 
 
@@ -291,7 +292,7 @@ def dact(take_step, options: NetworkOptions, ponder: PonderOptions, training: bo
     still_open = cumulative = answer = 0.0
     phase = penalty_phase(ponder)
     cost = 1.0 if ponder.min_penalty is None else ponder.min_penalty
-    trace = []
+    trace, steps = [], None
     for n in range(1, options.max_steps + 1):
         logits, gate, *attentions = take_step(n)
         before = still_open if n > 1 else 1.0
@@ -300,9 +301,10 @@ def dact(take_step, options: NetworkOptions, ponder: PonderOptions, training: bo
         cumulative = cumulative + still_open
         log_probs = torch.log(answer.clamp(min=1e-8))
         trace.append(OracleStep(*attentions, still_open.item(), log_probs))
-        halts = n == options.max_steps or (
-            not training and cannot_change(answer, still_open, options, options.max_steps - n)
-        )
+        remaining = options.max_steps - n
+        if steps is None and (remaining == 0 or stops(answer, still_open, options, n)):
+            steps = n
+        halts = remaining == 0 or (not training and steps is not None)
         if training or not halts:
             cost = (
                 cost
@@ -313,19 +315,21 @@ def dact(take_step, options: NetworkOptions, ponder: PonderOptions, training: bo
                 }[ponder.penalty]
             )
         if halts:
-            return OracleAnswer(log_probs, torch.as_tensor(cost).to(answer), n, trace)
+            return OracleAnswer(log_probs, torch.as_tensor(cost).to(answer), steps, trace)
     raise AssertionError("the last step always halts")
 
 
-def cannot_change(
-    answer: Tensor, still_open: Tensor, options: NetworkOptions, remaining: int
-) -> bool:
-    """Whether the top answer is safe, in the textbook form of either bound."""
+def stops(answer: Tensor, still_open: Tensor, options: NetworkOptions, n: int) -> bool:
+    """Whether evaluation stops after step n < N, each bound in its textbook form."""
     runner_up, top = answer.sort().values[-2:].tolist()
-    p, d = still_open.item(), remaining
+    p, d = still_open.item(), options.max_steps - n
     if options.halting_bound == "paper":
         return top * (1 - p) ** d - runner_up - p * d > 0
-    if options.halting_bound == "exact":
+    if options.halting_bound == "probability":
+        return p <= options.halting_eps
+    if options.halting_bound == "budget" and n >= options.halting_budget:
+        return True
+    if options.halting_bound in ("exact", "budget"):
         return (1 - p) ** d * (1 + top - runner_up) > 1
     return False
 
@@ -357,3 +361,30 @@ def act(take_step, options: NetworkOptions, ponder: PonderOptions, training: boo
             }[ponder.penalty]
         )
     raise AssertionError("the last step always halts")
+
+
+def pondernet(take_step, options: NetworkOptions, ponder: PonderOptions, training: bool):
+    """The distribution over the halting step, its divergence from the prior, and the answer."""
+    total = options.max_steps
+    prior = [options.prior * (1 - options.prior) ** (n - 1) for n in range(1, total + 1)]
+    prior = [weight / sum(prior) for weight in prior]
+    halting, answers, trace, steps = [], [], [], None
+    for n in range(1, total + 1):
+        logits, gate, *attentions = take_step(n)
+        left = 1 - sum(halting, torch.zeros_like(gate))
+        halting.append(left if n == total else gate * left)
+        answers.append(torch.log(softmax(logits)))
+        if steps is None and (n == total or sum(halting).item() >= 0.5):
+            steps = n
+        expected = sum(p * answer for p, answer in zip(halting, answers, strict=True))
+        shown = expected if training else answers[-1]
+        trace.append(OracleStep(*attentions, 1 - sum(halting).item(), shown))
+        if not training and steps is not None:
+            break
+    cost = sum(p * torch.log(p / q) for p, q in zip(halting, prior, strict=False))
+    if training:
+        return OracleAnswer(expected, cost, steps, trace)
+    if steps < total:
+        later = 1 - sum(halting)
+        cost = cost + later * torch.log(later / sum(prior[steps:]))
+    return OracleAnswer(answers[-1], torch.as_tensor(cost).to(answers[-1]), steps, trace)

@@ -57,8 +57,8 @@ def network_of(name, **changes):
 
 
 @given(
-    name=st.sampled_from(["mac", "mac_gate", "act", "dact"]),
-    bound=st.sampled_from(["exact", "paper", None]),
+    name=st.sampled_from(["mac", "mac_gate", "act", "dact", "pondernet"]),
+    bound=st.sampled_from(["exact", "paper", "probability", "budget", None]),
     bias=st.sampled_from([-30.0, -1.0, 0.0, 1.0, 3.0, 30.0]),
     self_attention=st.booleans(),
     count=st.integers(1, 23),
@@ -69,7 +69,11 @@ def network_of(name, **changes):
 @torch.no_grad()
 def test_every_exit_gives_the_same(name, bound, bias, self_attention, count, images, seed):
     network = network_of(
-        name, halting_bound=bound, gate={"bias": bias}, self_attention=self_attention
+        name,
+        halting_bound=bound,
+        halting_budget=2,
+        gate={"bias": bias},
+        self_attention=self_attention,
     ).eval()
     batch = questions(count, images=images, seed=seed)
     answers = {}
@@ -81,7 +85,7 @@ def test_every_exit_gives_the_same(name, bound, bias, self_attention, count, ima
     if name == "dact" and bound and bias == 30:
         assert answers["example"].steps.tolist() == [1] * count
     if name == "dact" and bias == -30:
-        assert answers["example"].steps.tolist() == [N] * count
+        assert answers["example"].steps.tolist() == [2 if bound == "budget" else N] * count
 
 
 class Counting(Counter):
@@ -97,7 +101,7 @@ class Counting(Counter):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["act", "dact"])
+@pytest.mark.parametrize("name", ["act", "dact", "pondernet"])
 def test_who_halted_costs_nothing_more(name):
     """A step is taken by those that need it, and by fewer than one in eight others."""
     torch.manual_seed(0)
@@ -145,7 +149,7 @@ def dact(eps, max_steps=8, **options):
 def train(eps, seed, penalty="unit", **options):
     logits, gates = random_script(max_steps=8, batch=31, seed=seed)
     model = Scripted(logits, gates)
-    policy = dact(eps, penalty=penalty, phase=1.5, **options)
+    policy = dact(eps, penalty=penalty, phase=1.5, bound=None, **options)  # steps: who left when
     return run_steps(model, policy, model.rows)[0]
 
 
@@ -170,7 +174,7 @@ def test_training_lets_go_below_epsilon_and_never_at_zero():
     gates = torch.tensor([[0.5], [0.9], [0.9], [0.0]])  # p = 0.5, 0.05, 0.005, 0.005
     model = Scripted(torch.zeros(4, 1, 3), gates)
     taken = [
-        run_steps(model, dact(eps, 4), model.rows)[0].steps.item()
+        run_steps(model, dact(eps, 4, bound=None), model.rows)[0].steps.item()
         for eps in (0.0, 0.001, 0.01, 0.1, 0.6)
     ]
     assert taken == [4, 4, 3, 2, 1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dact.models import ACT, DACT, FixedSteps, Step, run_steps
+from dact.models import ACT, DACT, FixedSteps, PonderNet, Step, run_steps
 from dact.models.layers import Gate
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
@@ -86,6 +86,9 @@ def policies(max_steps, gate=pass_through):
         "dact": DACT(gate(), max_steps),
         "dact_paper": DACT(gate(), max_steps, bound="paper"),
         "dact_never_early": DACT(gate(), max_steps, bound=None),
+        "dact_probability": DACT(gate(), max_steps, bound="probability", eps=0.2),
+        "dact_budget": DACT(gate(), max_steps, bound="budget", budget=max(max_steps - 2, 1)),
+        "pondernet": PonderNet(gate(), max_steps),
     }
 
 
@@ -162,7 +165,11 @@ def test_dact_in_training_takes_all_steps():
     model = Scripted(*random_script())
     halted, _ = run_steps(model, DACT(pass_through(), 6).train(), model.rows)
     assert model.calls == 6
-    assert halted.steps.tolist() == [6] * 11
+    evaluated, _ = run_steps(model, DACT(pass_through(), 6).eval(), model.rows)
+    assert halted.steps.tolist() == evaluated.steps.tolist()  # what evaluation would have taken
+    assert len(set(halted.steps.tolist())) > 1
+    never, _ = run_steps(model, DACT(pass_through(), 6, bound=None).train(), model.rows)
+    assert never.steps.tolist() == [6] * 11
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -253,6 +260,137 @@ def test_act_halts_at_one_minus_epsilon(gate, steps):
     assert halted.steps.tolist() == [steps]
 
 
+# --- DACT, told when to stop ------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_the_probability_bound_stops_at_epsilon():
+    gates = torch.tensor([[0.5, 0.95], [0.9, 0.5], [0.9, 0.5]])  # p = .5, .05, .005 and .05, …
+    logits = torch.randn(3, 2, 4, dtype=torch.float64)
+    for eps, steps in ((1.0, [1, 1]), (0.1, [2, 1]), (0.04, [3, 2]), (0.0, [3, 3])):
+        policy = DACT(pass_through(), 3, bound="probability", eps=eps)
+        assert run(policy, logits, gates).steps.tolist() == steps
+
+
+@pytest.mark.parametrize("eps", [0.3, 0.05, 1e-3])
+@torch.no_grad()
+def test_what_the_probability_bound_changes_is_bounded(eps):
+    """Each of the d steps left moves the answer by at most 2 p_n ≤ 2ε in sum."""
+    logits, gates = random_script(max_steps=9, batch=200)
+    early = run(DACT(pass_through(), 9, bound="probability", eps=eps), logits, gates)
+    full = run(DACT(pass_through(), 9, bound=None), logits, gates)
+    assert 1 < early.steps.double().mean() < 9
+    apart = (early.log_probs.exp() - full.log_probs.exp()).abs().sum(-1)
+    assert (apart <= 2 * (9 - early.steps) * eps + 1e-6).all()
+
+
+@pytest.mark.parametrize("budget", [1, 3, 6])
+@torch.no_grad()
+def test_the_budget_bound_is_the_exact_one_cut_short(budget):
+    logits, gates = random_script()
+    exact = run(DACT(pass_through(), 6), logits, gates)
+    cut = run(DACT(pass_through(), 6, bound="budget", budget=budget), logits, gates)
+    assert torch.equal(cut.steps, exact.steps.clamp(max=budget))
+    same = exact.steps <= budget
+    torch.testing.assert_close(cut.log_probs[same], exact.log_probs[same], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "budget"), [("budget", None), ("budget", 0), ("budget", 7)])
+def test_a_budget_beyond_the_steps_there_are_is_refused(name, budget):
+    with pytest.raises(ValueError, match=r"1\.\.6 steps, not"):
+        DACT(pass_through(), 6, bound=name, budget=budget)
+
+
+def test_an_unknown_bound_is_refused():
+    with pytest.raises(ValueError, match="not 'tight'"):
+        DACT(pass_through(), 6, bound="tight")
+
+
+@torch.no_grad()
+def test_without_halting_is_the_same_policy_run_to_its_end():
+    logits, gates = random_script()
+    policy = DACT(pass_through(), 6)
+    full = run(policy.without_halting(), logits, gates)
+    wanted = run(DACT(pass_through(), 6, bound=None), logits, gates)
+    assert torch.equal(full.log_probs, wanted.log_probs)
+    assert full.steps.tolist() == [6] * 11
+    assert policy.without_halting().halting is policy.halting
+    assert run(policy, logits, gates).steps.tolist() != [6] * 11
+
+
+# --- PonderNet --------------------------------------------------------------------------------
+
+#: λ = .2, .5, anything: P = .2, .4, .4.
+PONDER_GATES = [[0.2], [0.5], [0.3]]
+P = torch.tensor([0.2, 0.4, 0.4], dtype=torch.float64)
+#: λ_p = 1/2, over three steps.
+PRIOR = torch.tensor([4 / 7, 2 / 7, 1 / 7], dtype=torch.float64)
+
+
+def test_pondernet_in_training_by_hand():
+    logits, _ = random_script(max_steps=3, batch=1)
+    halted = run(PonderNet(pass_through(), 3, prior=0.5), logits, PONDER_GATES, training=True)
+    wanted = (P.view(3, 1, 1) * logits.log_softmax(-1)).sum(0)
+    torch.testing.assert_close(halted.log_probs, wanted, **CLOSE)
+    divergence = (P * (P / PRIOR).log()).sum()
+    torch.testing.assert_close(halted.ponder_cost, divergence.unsqueeze(0), **CLOSE)
+    assert halted.steps.tolist() == [2]  # .2 < .5 ≤ .6
+
+
+def test_pondernet_in_evaluation_by_hand():
+    """It has halted at 1 or 2, or would later: .2, .4, .4 against 4/7, 2/7, 1/7, here all of it."""
+    logits, _ = random_script(max_steps=3, batch=1)
+    halted = run(PonderNet(pass_through(), 3, prior=0.5), logits, PONDER_GATES)
+    torch.testing.assert_close(halted.log_probs, logits[1].log_softmax(-1), **CLOSE)
+    assert halted.steps.tolist() == [2]
+    divergence = (P * (P / PRIOR).log()).sum()
+    torch.testing.assert_close(halted.ponder_cost, divergence.unsqueeze(0), **CLOSE)
+
+
+@torch.no_grad()
+def test_what_evaluation_knows_of_the_divergence_is_at_most_the_whole():
+    logits, gates = random_script()
+    whole = run(PonderNet(pass_through(), 6), logits, gates, training=True)
+    known = run(PonderNet(pass_through(), 6), logits, gates)
+    assert (known.ponder_cost <= whole.ponder_cost + 1e-12).all()
+    assert (known.ponder_cost < whole.ponder_cost - 1e-3).any()
+    assert torch.equal(known.steps, whole.steps)
+
+
+def test_a_pondernet_that_halts_as_its_prior_says_pays_nothing():
+    """λ_n of the cut geometric distribution: P_n / (1 - P_1 - ... - P_{n-1})."""
+    prior = torch.tensor(PonderNet(pass_through(), 5, prior=0.3).prior, dtype=torch.float64)
+    left = 1 - prior.cumsum(0) + prior
+    gates = (prior / left).clamp(max=1 - 1e-9).unsqueeze(1)
+    logits, _ = random_script(max_steps=5, batch=1)
+    halted = run(PonderNet(pass_through(), 5, prior=0.3), logits, gates, training=True)
+    assert prior.sum().item() == pytest.approx(1)
+    assert halted.ponder_cost.item() == pytest.approx(0, abs=1e-12)
+
+
+@torch.no_grad()
+def test_sampled_steps_follow_the_distribution():
+    torch.manual_seed(0)
+    count = 20_000
+    logits = torch.zeros(3, count, 4, dtype=torch.float64)
+    gates = torch.tensor(PONDER_GATES).expand(3, count)
+    steps = run(PonderNet(pass_through(), 3, sampled=True), logits, gates).steps
+    shares = torch.bincount(steps, minlength=4)[1:] / count
+    torch.testing.assert_close(shares.double(), P, rtol=0, atol=0.015)  # four standard deviations
+
+
+@pytest.mark.parametrize("bias", [-1000.0, 1000.0])
+def test_pondernet_survives_a_halting_unit_that_is_sure(bias):
+    logits, gates = random_script(max_steps=3, batch=1)
+    policy = PonderNet(Gate(1, bias=bias).double(), 3)
+    halted = run(policy, logits, gates, training=True)
+    assert halted.steps.tolist() == [1 if bias > 0 else 3]
+    (halted.ponder_cost.sum() - halted.log_probs[0, 0]).backward()
+    assert halted.ponder_cost.isfinite().all()
+    for parameter in policy.parameters():
+        assert parameter.grad.isfinite().all()
+
+
 # --- all of them ------------------------------------------------------------------------------
 
 
@@ -263,7 +401,7 @@ def test_one_step_is_a_plain_classifier(name, training):
     halted = run(policies(1)[name], logits, gates, training=training)
     torch.testing.assert_close(halted.log_probs, logits[0].log_softmax(-1), **CLOSE)
     assert halted.steps.tolist() == [1] * 11
-    if name == "fixed":
+    if name in ("fixed", "pondernet"):
         wanted = [0.0] * 11
     elif name == "act" or not training:
         wanted = [1.0] * 11
@@ -290,7 +428,7 @@ def test_the_loop_stops_when_everyone_has_halted(name):
     model = Scripted(logits, gates.clamp(min=0.4))
     halted, _ = run_steps(model, policies(9)[name].eval(), model.rows)
     assert model.calls == halted.steps.max()
-    if name in ("act", "dact", "dact_paper"):
+    if name not in ("fixed", "dact_never_early"):
         assert model.calls < 9
         assert halted.steps.min() < halted.steps.max()
     else:
@@ -321,7 +459,7 @@ def test_trace_is_on_request_and_ends_in_the_answer(name):
         assert (trace.log_probs[row, steps - 1 :] == halted.log_probs[row]).all()
 
 
-@pytest.mark.parametrize("name", ["act", "dact"])
+@pytest.mark.parametrize("name", ["act", "dact", "pondernet"])
 @pytest.mark.parametrize("part", ["log_probs", "ponder_cost"])
 def test_training_reaches_the_halting_unit_and_the_model(name, part):
     torch.manual_seed(0)

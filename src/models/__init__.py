@@ -1,7 +1,16 @@
 """Networks, halting policies and the mathematics they are made of."""
 
 from dact.models.factory import build_network
-from dact.models.halting import ACT, DACT, FixedSteps, Halted, HaltingPolicy, Step, run_steps
+from dact.models.halting import (
+    ACT,
+    DACT,
+    FixedSteps,
+    Halted,
+    HaltingPolicy,
+    PonderNet,
+    Step,
+    run_steps,
+)
 from dact.models.network import MACNetwork, Trace, VQAOutput
 from dact.options import DropoutOptions, GateOptions, NetworkOptions, PonderOptions
 
@@ -15,6 +24,7 @@ __all__ = [
     "HaltingPolicy",
     "MACNetwork",
     "NetworkOptions",
+    "PonderNet",
     "PonderOptions",
     "Step",
     "Trace",

@@ -3,11 +3,11 @@
 from dact.errors import UserError
 from dact.models.answer_head import AnswerHead
 from dact.models.encoders import GridStem, ObjectStem, QuestionEncoder
-from dact.models.halting import ACT, DACT, FixedSteps, HaltingPolicy
+from dact.models.halting import ACT, DACT, FixedSteps, HaltingPolicy, PonderNet
 from dact.models.layers import Gate
 from dact.models.mac_cell import MACCell
 from dact.models.network import MACNetwork
-from dact.options import NetworkOptions, PonderOptions
+from dact.options import NETWORKS, NetworkOptions, PonderOptions
 
 
 def build_network(
@@ -93,12 +93,18 @@ def _policy(options: NetworkOptions, gate: Gate | None, ponder: PonderOptions) -
         return FixedSteps(options.max_steps)
     if options.name == "act":
         return ACT(gate, options.max_steps, epsilon=options.epsilon, **penalty)
+    if options.name == "pondernet":
+        sampled = options.halting_mode == "sampled"
+        return PonderNet(gate, options.max_steps, prior=options.prior, sampled=sampled)
     if options.name == "dact":
         return DACT(
             gate,
             options.max_steps,
             bound=options.halting_bound,
+            eps=options.halting_eps,
+            budget=options.halting_budget,
             train_eps=options.train_halt_eps,
             **penalty,
         )
-    raise UserError(f"model.name is mac, mac_gate, act or dact, not {options.name!r}")
+    known = ", ".join(NETWORKS)
+    raise UserError(f"model.name={options.name} is unknown: choose one of {known}")

@@ -1,7 +1,8 @@
 """The mathematics of the networks as pure functions of tensors.
 
 Sources: DACT, Eyzaguirre & Soto, CVPR 2020 (arXiv 2004.12770) and the authors' released code; ACT,
-Graves 2016 (arXiv 1603.08983). B examples, A answers, N maximum steps, n current step.
+Graves 2016 (arXiv 1603.08983); PonderNet, Banino et al. 2021 (arXiv 2107.05407). B examples, A
+answers, N maximum steps, n current step.
 """
 
 import math
@@ -96,6 +97,48 @@ def exact_bound(answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
     return log_kept.exp() * (top - runner_up) + torch.expm1(log_kept) > 0
 
 
+def probability_bound(answer: Tensor, still_open: Tensor, remaining: int, eps: float) -> Tensor:
+    """Stop once going on is unlikely, p_n = Π_{i≤n} (1 - g_i) ≤ ε, as ACT and PonderNet do.
+
+    The answer is then off by at most 2dε in sum, so that a narrow top class may be overtaken.
+
+    Args:
+        answer: (B, A) a_n, a distribution; it does not matter.
+        still_open: (B,) p_n in 0..1.
+        remaining: d = N - n >= 0 steps that are left; they do not matter.
+        eps: ε in 0..1.
+
+    Returns:
+        (B,) bool, True where the example may halt.
+
+    >>> probability_bound(torch.ones(2, 1), torch.tensor([0.1, 0.3]), 2, 0.2).tolist()
+    [True, False]
+    """
+    return still_open <= eps
+
+
+def budget_bound(
+    answer: Tensor, still_open: Tensor, remaining: int, least_remaining: int
+) -> Tensor:
+    """Stop where `exact_bound` does, or when there are no more steps to spend.
+
+    Args:
+        answer: (B, A) a_n, a distribution over at least two answers.
+        still_open: (B,) p_n in 0..1.
+        remaining: d = N - n >= 0 steps that are left.
+        least_remaining: N less the steps that may be taken.
+
+    Returns:
+        (B,) bool, True where the example may halt.
+
+    >>> budget_bound(torch.tensor([[0.6, 0.4]]), torch.tensor([0.9]), 2, 2).tolist()
+    [True]
+    """
+    if remaining <= least_remaining:
+        return torch.ones_like(still_open, dtype=torch.bool)
+    return exact_bound(answer, still_open, remaining)
+
+
 def dact_penalty(still_open: Tensor, cumulative: Tensor, penalty: str, phase: float) -> Tensor:
     """What one step adds to DACT's ponder cost.
 
@@ -129,3 +172,33 @@ def act_penalty(step: int, penalty: str, phase: float) -> float:
     if penalty == "exp":
         return math.exp(step - phase) + 1.0
     raise ValueError(f"penalty is unit, linear or exp, not {penalty!r}")
+
+
+def truncated_geometric(rate: float, size: int) -> list[float]:
+    """PonderNet's prior: the geometric distribution, renormalised over 1..size.
+
+    Banino et al. 2021, section 2.2: P(n) ∝ λ_p (1 - λ_p)^{n-1}.
+
+    Args:
+        rate: λ_p in (0, 1].
+        size: N, the number of steps.
+
+    >>> truncated_geometric(0.5, 2)
+    [0.6666666666666666, 0.3333333333333333]
+    """
+    weights = [rate * (1 - rate) ** n for n in range(size)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def divergence_term(probability: Tensor, prior: float) -> Tensor:
+    """P log(P / Q), one outcome's part of KL(P ‖ Q); 0 where P = 0.
+
+    Args:
+        probability: (B,) P in 0..1.
+        prior: Q in 0..1.
+
+    >>> divergence_term(torch.tensor([0.5, 0.25]), 0.5).tolist()
+    [0.0, -0.1732867956161499]
+    """
+    tiny = torch.finfo(probability.dtype).tiny
+    return probability * (probability.clamp(min=tiny).log() - math.log(max(prior, tiny)))

@@ -120,6 +120,12 @@ class MACNetwork(nn.Module):
         )
         return VQAOutput(*halted, trace=None if record is None else _network_trace(record))
 
+    def answer_in_full(self, batch: VQABatch) -> VQAOutput:
+        """What a DACT says after all N steps, whatever its halting bound."""
+        inputs = self.cell.prepare(*self.encode(batch))
+        halted, _ = run_steps(self, self.policy.without_halting(), inputs, early_exit="never")
+        return VQAOutput(*halted)
+
 
 def _network_trace(record: LoopTrace) -> Trace:
     return Trace(

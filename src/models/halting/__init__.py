@@ -6,24 +6,28 @@ a vector to decide on (`Step`) can be driven by it, through `run_steps`.
 """
 
 from dact.models.halting.act import ACT, ACTState
-from dact.models.halting.dact import BOUNDS, DACT, MIN_PROBABILITY, DACTState
+from dact.models.halting.dact import DACT, MIN_PROBABILITY, Bound, DACTState, make_bound
 from dact.models.halting.fixed import FixedState, FixedSteps
 from dact.models.halting.loop import LoopTrace, RecurrentModel, run_steps
 from dact.models.halting.policy import Halted, HaltingPolicy, Step
+from dact.models.halting.pondernet import PonderNet, PonderNetState
 
 __all__ = [
     "ACT",
-    "BOUNDS",
     "DACT",
     "MIN_PROBABILITY",
     "ACTState",
+    "Bound",
     "DACTState",
     "FixedState",
     "FixedSteps",
     "Halted",
     "HaltingPolicy",
     "LoopTrace",
+    "PonderNet",
+    "PonderNetState",
     "RecurrentModel",
     "Step",
+    "make_bound",
     "run_steps",
 ]

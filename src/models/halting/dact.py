@@ -1,22 +1,29 @@
 """Differentiable adaptive computation time."""
 
+import copy
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from dact.models.functional import dact_accumulate, dact_penalty, exact_bound, paper_bound
+from dact.models.functional import (
+    budget_bound,
+    dact_accumulate,
+    dact_penalty,
+    exact_bound,
+    paper_bound,
+    probability_bound,
+)
 from dact.models.halting.policy import Halted, Step, default_phase, no_steps_for, zeros_for
 from dact.models.layers import Gate, at_least_float32
 
 #: Smallest answer probability that the loss sees; below it there is no gradient.
 MIN_PROBABILITY = 1e-8
 
-BOUNDS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
-    "exact": exact_bound,
-    "paper": paper_bound,
-}
+#: (answer (B, A), still_open (B,), remaining) -> (B,) bool, True where an example may halt.
+Bound = Callable[[Tensor, Tensor, int], Tensor]
 
 
 class DACTState(NamedTuple):
@@ -31,9 +38,11 @@ class DACTState(NamedTuple):
     cost: Tensor
     """(B,) penalty so far."""
     steps: Tensor
-    """(B,) int64, the step at which the example halted, or n while it runs."""
+    """(B,) int64, the step at which evaluation halts the example, or n while it goes on."""
     running: Tensor
-    """(B,) bool."""
+    """(B,) bool, whether the example takes another step."""
+    undecided: Tensor
+    """(B,) bool, whether evaluation would go on; while evaluating the same as `running`."""
 
 
 class DACT(nn.Module):
@@ -45,6 +54,7 @@ class DACT(nn.Module):
     an example leaves after the first step n with p_n < ε, as if p_m were 0 from there on. Since
     |a_{m+1} - a_m|_1 ≤ 2 p_m and p never grows, its answer is off by less than 2dε in sum, with
     d = N - n, its unit penalty by less than dε, and its linear one by less than d(d + 3)ε/2.
+    The steps of a training are those that evaluation would have taken.
 
     The ponder cost is min_penalty + Σ_n of the step penalty, over n = 1..N in training and over
     n = 1..steps-1 in evaluation, as in the released code.
@@ -55,7 +65,11 @@ class DACT(nn.Module):
         penalty: unit, linear or exp, see `dact_penalty`.
         phase: of the penalty, in steps; None for its default, linear 5 and exp 7.
         min_penalty: added to every example's cost; None for 1.
-        bound: when an example may halt in evaluation, exact or paper; None never halts early.
+        bound: when an example may halt in evaluation: exact or paper, which never change the
+            answer, probability (p_n ≤ ε) or budget (exact, but at the latest after so many
+            steps); None never halts early.
+        eps: ε in 0..1 of the probability bound.
+        budget: steps in 1..N of the budget bound.
         train_eps: ε in 0..1, below which p_n lets an example leave training; 0 for the paper's.
     """
 
@@ -68,6 +82,8 @@ class DACT(nn.Module):
         phase: float | None = None,
         min_penalty: float | None = None,
         bound: str | None = "exact",
+        eps: float = 0.05,
+        budget: int | None = None,
         train_eps: float = 0.0,
     ) -> None:
         super().__init__()
@@ -76,13 +92,19 @@ class DACT(nn.Module):
         self.penalty = penalty
         self.phase = default_phase(penalty) if phase is None else phase
         self.min_penalty = 1.0 if min_penalty is None else min_penalty
-        self.bound = bound
+        self.bound = None if bound is None else make_bound(bound, max_steps, eps, budget)
         self.train_eps = train_eps
 
     @property
     def may_halt(self) -> bool:
         """See `HaltingPolicy`."""
         return self.train_eps > 0 if self.training else self.bound is not None
+
+    def without_halting(self) -> Self:
+        """The same policy, of the same halting unit, that takes all N steps in evaluation."""
+        full = copy.copy(self)
+        full.bound = None
+        return full
 
     def start(self, step: Step) -> DACTState:
         """See `HaltingPolicy`."""
@@ -94,6 +116,7 @@ class DACT(nn.Module):
             cost=zeros + self.min_penalty,
             steps=no_steps_for(step),
             running=torch.ones_like(zeros, dtype=torch.bool),
+            undecided=torch.ones_like(zeros, dtype=torch.bool),
         )
 
     def update(self, state: DACTState, step: Step, n: int) -> DACTState:
@@ -103,37 +126,37 @@ class DACT(nn.Module):
         still_open = (1 - self.halting(step.halting_input)) * state.still_open
         cumulative = state.cumulative + still_open
         added = dact_penalty(still_open, cumulative, self.penalty, self.phase)
-        if self.training and not self.may_halt:
-            return DACTState(
-                answer, still_open, cumulative, state.cost + added, state.steps + 1, state.running
-            )
         remaining = self.max_steps - n
-        halts = self._halts(answer, still_open, remaining)
-        running = state.running & ~halts
+        halts = self._halts(answer.detach(), still_open.detach(), remaining)
+        undecided = state.undecided & ~halts
+        steps = state.steps + state.undecided
+        if self.training and not self.may_halt:
+            cost = state.cost + added
+            return DACTState(answer, still_open, cumulative, cost, steps, state.running, undecided)
         if self.training:  # pays for all N steps, those that it does not take at p = 0
+            running = state.running & (still_open >= self.train_eps)
             left_out = dact_penalty(zeros_for(step), cumulative, self.penalty, self.phase)
-            added = added + torch.where(halts, remaining * left_out, 0)
-            pays = state.running
+            added = added + torch.where(running, 0, remaining * left_out)
+            undecided, pays = undecided & running, state.running
         else:
-            pays = running
+            running = pays = undecided
         return DACTState(
             answer=torch.where(state.running.unsqueeze(-1), answer, state.answer),
             still_open=torch.where(state.running, still_open, state.still_open),
             cumulative=torch.where(state.running, cumulative, state.cumulative),
             cost=torch.where(pays, state.cost + added, state.cost),
-            steps=state.steps + state.running,
+            steps=steps,
             running=running,
+            undecided=undecided,
         )
 
     def _halts(self, answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
-        """(B,) bool, whether an example that still runs may halt now."""
+        """(B,) bool, whether evaluation halts an example here, if it has not before."""
         if remaining == 0:
             return torch.ones_like(still_open, dtype=torch.bool)
-        if not self.may_halt:
+        if self.bound is None:
             return torch.zeros_like(still_open, dtype=torch.bool)
-        if self.training:
-            return still_open < self.train_eps
-        return BOUNDS[self.bound](answer, still_open, remaining)
+        return self.bound(answer, still_open, remaining)
 
     def running(self, state: DACTState) -> Tensor:
         """See `HaltingPolicy`."""
@@ -147,3 +170,29 @@ class DACT(nn.Module):
         """See `HaltingPolicy`."""
         log_probs = state.answer.clamp(min=MIN_PROBABILITY).log()
         return Halted(log_probs, state.cost, state.steps)
+
+
+def make_bound(name: str, max_steps: int, eps: float = 0.05, budget: int | None = None) -> Bound:
+    """When evaluation halts, by name.
+
+    Args:
+        name: exact, paper, probability or budget.
+        max_steps: N.
+        eps: ε in 0..1 of probability.
+        budget: steps in 1..N of budget.
+
+    Raises:
+        ValueError: another name, or a budget out of its range.
+    """
+    if name == "budget":
+        if budget is None or not 1 <= budget <= max_steps:
+            raise ValueError(f"a budget is in 1..{max_steps} steps, not {budget}")
+        return partial(budget_bound, least_remaining=max_steps - budget)
+    bounds: dict[str, Bound] = {
+        "exact": exact_bound,
+        "paper": paper_bound,
+        "probability": partial(probability_bound, eps=eps),
+    }
+    if name not in bounds:
+        raise ValueError(f"a bound is {', '.join(bounds)} or budget, not {name!r}")
+    return bounds[name]

@@ -26,11 +26,13 @@ class Halted(NamedTuple):
     """The answer of a whole recurrence."""
 
     log_probs: Tensor
-    """(B, A) natural-log probabilities, at most 0."""
+    """(B, A) natural-log probabilities, at most 0; a PonderNet in training gives their expectation
+    over the steps, whose negative at the right answer is the expected cross-entropy."""
     ponder_cost: Tensor
     """(B,) ρ, before its weight τ; at least 0."""
     steps: Tensor
-    """(B,) int64 in 1..N, the step at which each example halted."""
+    """(B,) int64 in 1..N, the step at which each example halted; where training halts nobody, the
+    one at which evaluation would have done so."""
 
 
 class HaltingPolicy(Protocol):
