@@ -85,6 +85,63 @@ class FiniteLoss(Callback):
         )
 
 
+class PonderBudget(Callback):
+    """Adapts the weight τ of the ponder cost until questions take a given number of steps.
+
+    Dual ascent on the constraint E[steps] = target, whose multiplier is τ, with a proportional term
+    against swinging (Stooke et al. 2020, arXiv 2007.03964): after each batch, with e = mean steps -
+    target and the optimizer's learning rate η,
+
+        I += rate · η · e,    τ = I + gain · e.
+
+    Steps are those that evaluation would take (`Halted.steps`). τ may become negative: a network
+    that has learned to halt early is not brought back by thinking that costs nothing.
+
+    Args:
+        target_steps: in 1..N.
+        rate: of I, relative to the learning rate.
+        gain: of the proportional term.
+    """
+
+    def __init__(self, target_steps: float, rate: float, gain: float) -> None:
+        self.target_steps = target_steps
+        self.rate = rate
+        self.gain = gain
+        self._integral: float | None = None
+        self._cost: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """I and τ, which a resumed run goes on with."""
+        return {"integral": self._integral, "ponder_cost": self._cost}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self._integral, self._cost = state_dict["integral"], state_dict["ponder_cost"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin with the module's τ, or go on with that of the checkpoint."""
+        if self._integral is None:
+            self._integral = self._cost = pl_module.ponder_cost
+        pl_module.ponder_cost = self._cost
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Adapt τ, alike on all processes."""
+        steps = outputs["steps"]
+        if trainer.world_size > 1:
+            steps = trainer.strategy.reduce(steps, reduce_op="mean")
+        excess = float(steps) - self.target_steps
+        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._integral += self.rate * learning_rate * excess
+        self._cost = pl_module.ponder_cost = self._integral + self.gain * excess
+
+
 class EpochSummary(Callback):
     """One line per epoch, which stays where a progress bar does not: in a file, or scrolled by."""
 

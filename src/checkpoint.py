@@ -22,7 +22,7 @@ PREFIX = "network."
 #: Options that a run keeps to its end, by group; None: all those of a network.
 _DECIDED = {
     "model": None,
-    "ponder": ("cost", "penalty", "phase", "min_penalty"),
+    "ponder": ("cost", "penalty", "phase", "min_penalty", "target_steps"),
     "data": ("name", "features", "train_split", "fraction", "batch_size"),
 }
 

@@ -17,6 +17,7 @@ from dact.options import (
     EMBEDDING_INITS,
     EXITS,
     GATE_INPUTS,
+    HALTING_MODES,
     NETWORKS,
     PENALTIES,
     READ_DROPOUT_MODES,
@@ -63,6 +64,8 @@ def check(cfg: Config) -> None:
     _number("ponder.phase", cfg.ponder.phase, 0)
     _number("ponder.min_penalty", cfg.ponder.min_penalty, 0)
     _one_of("ponder.penalty", cfg.ponder.penalty, PENALTIES)
+    if cfg.mode == "fit":  # elsewhere the checkpoint decides what network it is
+        check_budgets(cfg)
     if not 0 < cfg.data.fraction <= 1:
         raise UserError(f"data.fraction={cfg.data.fraction:g} is not possible: it is in (0, 1]")
     for name in ("batch_size", "eval_batch_size"):
@@ -71,6 +74,34 @@ def check(cfg: Config) -> None:
     _number("data.num_workers", cfg.data.num_workers, 0)
     _check_model(cfg.model)
     _check_optimizer(cfg.optimizer)
+
+
+def check_budgets(cfg: Config) -> None:
+    """Refuse numbers of steps that the network cannot take, and costs that it does not have.
+
+    Raises:
+        UserError: names the option, its value and what it may be.
+    """
+    model, ponder = cfg.model, cfg.ponder
+    _number("ponder.target_steps", ponder.target_steps, 1, model.max_steps)
+    _number("ponder.target_rate", ponder.target_rate, 0)
+    _number("ponder.target_gain", ponder.target_gain, 0)
+    if model.name == "pondernet" and ponder.target_steps is not None:
+        raise UserError(
+            "ponder.target_steps is not for model=pondernet, whose steps follow its prior: "
+            f"model.prior={1 / ponder.target_steps:.2g} means so many steps, before the cut at N"
+        )
+    if model.name == "pondernet" and (ponder.penalty, ponder.phase) != ("unit", None):
+        raise UserError(
+            "ponder.penalty and ponder.phase are not for model=pondernet, whose ponder cost is a "
+            "divergence: leave them out"
+        )
+    _number("model.halting_budget", model.halting_budget, 1, model.max_steps)
+    if model.halting_bound == "budget" and model.halting_budget is None:
+        raise UserError(
+            "model.halting_bound=budget needs model.halting_budget, the most steps that a question "
+            f"may take: a number in 1..{model.max_steps}"
+        )
 
 
 def _check_names(cfg: Any, schema: Any, prefix: str = "") -> None:
@@ -87,6 +118,9 @@ def _check_model(model: ModelConfig) -> None:
     _one_of("model.embedding_init", model.embedding_init, EMBEDDING_INITS)
     _one_of("model.control_init", model.control_init, CONTROL_INITS)
     _one_of("model.halting_bound", model.halting_bound, (*BOUNDS, None))
+    _one_of("model.halting_mode", model.halting_mode, HALTING_MODES)
+    _number("model.halting_eps", model.halting_eps, 0, 1)
+    _number("model.prior", model.prior, 1e-3, 0.999)
     _one_of("model.halting_exit", model.halting_exit, EXITS)
     _one_of("model.read_dropout_mode", model.read_dropout_mode, READ_DROPOUT_MODES)
     _one_of("model.compile_mode", model.compile_mode, COMPILE_MODES)
@@ -132,7 +166,7 @@ def check_ponder_is_used(cfg: Config, overrides: Iterable[str]) -> None:
     if cfg.model.name not in ADAPTIVE_NETWORKS and typed and cfg.ponder.cost != 0:
         raise UserError(
             f"model={cfg.model.name} takes a fixed number of steps and has no ponder cost: "
-            "leave ponder out, or choose model=dact or model=act"
+            f"leave ponder out, or choose model={' or model='.join(ADAPTIVE_NETWORKS)}"
         )
 
 

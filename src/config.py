@@ -144,7 +144,10 @@ def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
 
 def name_of(config: Config) -> str:
     """What the run folder of this configuration is called."""
-    return run_folder.run_name(config.data.name, config.model.name, config.ponder.cost, config.seed)
+    ponder = config.ponder
+    return run_folder.run_name(
+        config.data.name, config.model.name, ponder.cost, config.seed, ponder.target_steps
+    )
 
 
 def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
-from dact.metrics import AnswerMetrics, GroupMeans, LossMeans
+from dact.metrics import Agreement, AnswerMetrics, GroupMeans, LossMeans
 from dact.models.network import MACNetwork, VQAOutput
 from dact.optimizers import make_adam
 from dact.schedules import trapezoid
@@ -40,7 +40,7 @@ class VQALitModule(pl.LightningModule):
 
     Args:
         network: answers a `VQABatch`.
-        ponder_cost: τ ≥ 0, weight of the ponder cost in the loss.
+        ponder_cost: τ ≥ 0, weight of the ponder cost in the loss; may change while training.
         type_names: names of the question types, by id.
         learning_rate: of Adam.
         gate_learning_rate: own rate of the memory gate or halting unit; None: the same.
@@ -76,6 +76,10 @@ class VQALitModule(pl.LightningModule):
         self.val_metrics = AnswerMetrics(type_names, network.policy.max_steps)
         self.test_metrics = AnswerMetrics(type_names, network.policy.max_steps)
         self.losses = LossMeans()
+        self.agreement: Agreement | None = None
+        """If given, evaluation also takes all steps, and counts where that changes the answer."""
+        self.agreed: float | None = None
+        """Share of questions with the same answer, where it was asked for."""
         self.results: dict[str, GroupMeans] = {}
         self.plateau: ReduceLROnPlateau | None = None
         self._total_steps: float | None = None
@@ -99,18 +103,21 @@ class VQALitModule(pl.LightningModule):
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
-    def training_step(self, batch: VQABatch, batch_idx: int) -> Tensor:
-        """Answer loss plus weighted ponder cost."""
+    def training_step(self, batch: VQABatch, batch_idx: int) -> dict[str, Tensor]:
+        """Answer loss plus weighted ponder cost, and the mean steps."""
         output = self.network(batch)
         nll = answer_loss(output.log_probs, batch.answers)
         loss = total_loss(nll, output.ponder_cost, self.ponder_cost)
+        steps = output.steps.float().mean()
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # as Lightning counts
             right = (output.log_probs.argmax(-1) == batch.answers).float().mean()
             size = len(batch.answers)
             self.log("train/loss", loss, batch_size=size)
             self.log("train/accuracy", right, prog_bar=True, batch_size=size)
+            self.log("train/steps", steps, prog_bar=True, batch_size=size)
             self.log("train/ponder_cost", output.ponder_cost.mean(), batch_size=size)
-        return loss
+            self.log("train/ponder_weight", self.ponder_cost, batch_size=size)
+        return {"loss": loss, "steps": steps}
 
     def validation_step(self, batch: VQABatch, batch_idx: int) -> Prediction:
         """Answer a batch and count it."""
@@ -135,6 +142,8 @@ class VQALitModule(pl.LightningModule):
         output = self._answer(batch)
         for metric in (metrics, self.losses):
             metric.update(batch, output)
+        if self.agreement is not None and len(batch.answers):
+            self.agreement.update(output, self.network.answer_in_full(batch))
         return self._prediction(batch, output)
 
     def _answer(self, batch: VQABatch) -> VQAOutput:
@@ -150,6 +159,10 @@ class VQALitModule(pl.LightningModule):
         for name, mean in self.losses.compute().items():
             self.log(f"{stage}/{name}", mean)
         self.losses.reset()
+        if self.agreement is not None:
+            self.agreed = self.agreement.compute()
+            self.agreement.reset()
+            self.log(f"{stage}/agreement", self.agreed)
         for name, means in self.results.items():
             suffix = "" if name == "all" else f"/{name}"
             overall = name == "all"

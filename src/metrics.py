@@ -106,3 +106,23 @@ class LossMeans(Metric):
         """Means by name, in nats for `nll`; 0 of nothing."""
         sums = {"nll": self.nll.tolist(), "ponder_cost": self.ponder_cost.tolist()}
         return {name: total / max(count, 1) for name, (total, count) in sums.items()}
+
+
+class Agreement(Metric):
+    """How often halting early leaves the answer what all steps would have made it."""
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("counts", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, early: VQAOutput, full: VQAOutput) -> None:
+        """Count one batch, answered in both ways."""
+        same = early.log_probs.argmax(-1) == full.log_probs.argmax(-1)
+        self.counts += torch.stack([same, torch.ones_like(same)]).sum(1)
+
+    def compute(self) -> float:
+        """Share of questions with the same answer, in 0..1."""
+        same, questions = self.counts.tolist()
+        return same / questions

@@ -31,13 +31,20 @@ RESULT = "result.json"
 _JOB = ".slurm_job"
 
 
-def run_name(data: str, model: str, cost: float, seed: int) -> str:
+def run_name(
+    data: str, model: str, cost: float, seed: int, target_steps: float | None = None
+) -> str:
     """Name of a configuration, of letters, digits, '.', '+', '_' and '-' alone.
 
     >>> run_name("clevr_mini", "dact", 0.005, 0), run_name("gqa", "mac", 0.005, 1)
     ('clevr_mini-dact-5e-3-s0', 'gqa-mac-0-s1')
+    >>> run_name("clevr", "dact", 0.005, 0, target_steps=3.0)
+    'clevr-dact-budget3-s0'
     """
-    ponder = cost_name(cost) if model in ADAPTIVE_NETWORKS else "0"
+    if model not in ADAPTIVE_NETWORKS:
+        ponder = "0"
+    else:
+        ponder = cost_name(cost) if target_steps is None else f"budget{target_steps:g}"
     return f"{data}-{model}-{ponder}-s{seed}"
 
 

@@ -63,8 +63,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spoils_nothing(
     proper = VQALitModule.training_step
 
     def training_step(self, batch, batch_idx):
-        loss = proper(self, batch, batch_idx)
-        return loss * value if self.global_step == step else loss
+        outputs = proper(self, batch, batch_idx)
+        factor = value if self.global_step == step else 1
+        return outputs | {"loss": outputs["loss"] * factor}
 
     monkeypatch.setattr(VQALitModule, "training_step", training_step)
     typed = ("model=mac", "trainer.max_epochs=3", "checkpoint_every=2", "keep_checkpoints=-1")

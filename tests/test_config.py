@@ -68,8 +68,14 @@ def test_every_choice_composes(choice):
     group, _, name = choice.partition("=")
     if group in ("data", "model"):
         assert cfg[group].name == name
-    if group == "ponder":
+    if choice == "ponder=budget":
+        assert cfg.ponder.target_steps == 3
+    elif group == "ponder":
         assert cfg.ponder.cost == float(name)
+        assert cfg.ponder.target_steps is None
+    if choice == "model=pondernet":  # its own β, unless another one is typed
+        assert cfg.ponder.cost == 1e-2
+        assert compose(choice, "ponder=5e-3").ponder.cost == 5e-3
 
 
 def test_the_defaults_are_those_of_the_readme():
@@ -247,7 +253,15 @@ def defaults():
         ("data.num_workers=-1", "data.num_workers=-1"),
         ("model.name=mcan", "model.name=mcan is unknown"),
         ("model.control_init=zero", "choose one of question, learned"),
-        ("model.halting_bound=loose", "choose one of exact, paper, null"),
+        ("model.halting_bound=loose", "choose one of exact, paper, probability, budget, null"),
+        ("model.halting_mode=random", "choose one of deterministic, sampled"),
+        ("model.halting_eps=1.5", "model.halting_eps=1.5"),
+        ("model.halting_bound=budget", "needs model.halting_budget"),
+        ("model.halting_budget=6", "model.halting_budget=6 is not possible"),
+        ("ponder.target_steps=0.5", "it must be a number in 1..5"),
+        ("ponder.target_steps=5.5", "it must be a number in 1..5"),
+        ("ponder.target_rate=-1", "ponder.target_rate=-1"),
+        ("model.prior=1", "model.prior=1"),
         ("model.max_steps=0", "model.max_steps=0"),
         ("model.embedding_dim=0", "model.embedding_dim=0"),
         ("model.dim=0", "model.dim=0"),

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from dact import checkpoint as checkpoints
 from dact import checks, run_folder, warm_start
 from dact import config as configs
-from dact.callbacks import EpochSummary, FiniteLoss, SelfDescribing
+from dact.callbacks import EpochSummary, FiniteLoss, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
 from dact.lit_module import VQALitModule
@@ -78,6 +78,11 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
         prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
         show(module.results, f"{folder.name}: validation", baseline=baseline)
         say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
+        if config.ponder.target_steps is not None:
+            say(
+                f"budget: {config.ponder.target_steps:g} steps, taken {module.results['all'].steps:.2f}"
+                f"; τ ended at {module.ponder_cost:.2g}"
+            )
     return module.results["all"].accuracy
 
 
@@ -115,7 +120,12 @@ def _callbacks(
     config: Config, folder: Path, description: checkpoints.Description
 ) -> list[pl.Callback]:
     """What a fit does besides fitting: averages weights, saves checkpoints, reports epochs."""
+    ponder = config.ponder
+    budget = []
+    if ponder.target_steps is not None:
+        budget = [PonderBudget(ponder.target_steps, ponder.target_rate, ponder.target_gain)]
     return [
+        *budget,
         EMAWeightAveraging(decay=config.optimizer.ema_decay),
         FiniteLoss(),
         SelfDescribing(description),
