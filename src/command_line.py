@@ -104,20 +104,32 @@ def quote_path(argument: str) -> str:
     return f"{option}='{escaped}'"
 
 
+def _quote_paths(argument: str) -> str:
+    """Quote each path of a list of them, unless there is a file whose name has the comma."""
+    option, _, value = argument.partition("=")
+    if "," not in value or value.strip() != _unquote(value) or Path(value).expanduser().exists():
+        return quote_path(argument)
+    quoted = [quote_path(f"{option}={path}").partition("=")[2] for path in value.split(",")]
+    return f"{option}={','.join(quoted)}"
+
+
 def rewrite(arguments: Sequence[str], ponder_files: Collection[str]) -> list[str]:
     """The whole command line (without the program) as Hydra should see it.
 
     >>> rewrite(["model=dact", "-m", "ponder=5e-3,0"], ["0", "5e-3"])
     ['-m', 'model=dact', "ponder='5e-3','0'"]
+    >>> rewrite(["-m", "ckpt_path=a/x.ckpt,b/y.ckpt"], [])
+    ['-m', "ckpt_path='a/x.ckpt','b/y.ckpt'"]
     """
     rewritten = []
+    sweeps = any(argument in MULTIRUN for argument in arguments)
     # Hydra's parser stops reading options of ours at an option of its own that stands among them.
     for argument in sorted(arguments, key=lambda argument: argument not in MULTIRUN):
         option = argument.partition("=")[0]
         if option == "ponder":
             argument = rewrite_ponder(argument, ponder_files)
         elif (option in PATH_OPTIONS or option.endswith(".url")) and "=" in argument:
-            argument = quote_path(argument)
+            argument = _quote_paths(argument) if sweeps else quote_path(argument)
         rewritten.append(argument)
     return rewritten
 

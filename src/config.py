@@ -3,6 +3,7 @@
 Types are in `dact.schema`, values in `conf/`, checks in `dact.checks`.
 """
 
+import itertools
 import netrc
 import os
 import sys
@@ -55,7 +56,28 @@ def _sweep_folder() -> str:
             continue
         if [text.lstrip("+~") for text in known] == typed:
             return str(path.parent)
-    return str(SWEEPS / time.strftime("%Y-%m-%d_%H-%M-%S"))
+    return str(_new_folder(SWEEPS / time.strftime("%Y-%m-%d_%H-%M-%S")))
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Make a folder of this name, or with a number after it if somebody has just made that.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    for number in itertools.count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder.parent}: {error.strerror}; "
+                "give another place with hydra.sweep.dir=PATH"
+            ) from error
+        return folder
+    raise AssertionError("there is always another number")
 
 
 #: Where `wandb login` says it was; newer versions write the first of them.

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,10 +61,16 @@ def folders_of(mode: str, name: str) -> list[Path]:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Checkpoints of a run folder, the newest first (by training step, not by file time)."""
+    """Checkpoints of a run folder, the newest first (by training step, not by file time).
+
+    Those of later steps than `last.ckpt` are of a run that was given up: somebody went on from an
+    earlier one.
+    """
     paths = sorted((folder / CHECKPOINTS).glob("[!.]*.ckpt"), key=Path.is_symlink, reverse=True)
     distinct = {path.resolve(): path for path in paths if path.exists()}  # files before links
-    return sorted(distinct.values(), key=step_of, reverse=True)
+    last = step_of(folder / CHECKPOINTS / LAST)
+    valid = [path for path in distinct.values() if last < 0 or step_of(path) <= last]
+    return sorted(valid, key=step_of, reverse=True)
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
@@ -172,8 +179,14 @@ def result_in(folder: Path) -> dict[str, Any] | None:
 
 def note_job(folder: Path) -> None:
     """Note which cluster job a run is, so that it goes on in its folder when it is requeued."""
-    if job := slurm_job():
+    if job := _job_and_command():
         (folder / _JOB).write_text(job)
+
+
+def _job_and_command() -> str | None:
+    """Of this process; a job may hold several runs."""
+    job = slurm_job()
+    return None if job is None else json.dumps([job, *sys.argv[1:]])
 
 
 def _folder_of_requeued_job(name: str) -> Path | None:
@@ -181,7 +194,7 @@ def _folder_of_requeued_job(name: str) -> Path | None:
         return None
     for folder in reversed(folders_of("fit", name)):
         note = folder / _JOB
-        if note.is_file() and note.read_text() == slurm_job():
+        if note.is_file() and note.read_text() == _job_and_command():
             return folder
     return None
 

@@ -14,6 +14,10 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from dact import run_folder
 from dact.stopping import StopSignals
 
+#: Steps between two times that the processes of a run ask each other whether a signal came, for
+#: which each has to wait for its device.
+_ASK_EVERY = 8
+
 
 class RunCheckpoints(Checkpoint):
     """Saves at the end of each epoch, every so many steps, and when the run is asked to stop.
@@ -34,6 +38,7 @@ class RunCheckpoints(Checkpoint):
         self._signals = StopSignals()
         self._saved_at = -1
         self._stop = 0
+        self._due = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals, in place of Lightning."""
@@ -50,8 +55,7 @@ class RunCheckpoints(Checkpoint):
                 f"{name} after step {trainer.global_step}: saved in {self.folder}; "
                 "the same command with ckpt_path=last goes on from there"
             )
-            number, self._stop = self._stop, 0
-            self._signals.obey(number, first=trainer.is_global_zero)
+            self.obey(trainer)
 
     def on_train_batch_end(
         self,
@@ -62,18 +66,36 @@ class RunCheckpoints(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Save if it is time, or if the run shall stop."""
+        self._due = False
         done = batch_idx + 1
         if done == trainer.num_training_batches or done % trainer.accumulate_grad_batches:
             return
         step, every = trainer.global_step, self.every_n_steps
-        self._stop = self._asked_to_stop(trainer)
-        if self._stop or (every and step % every == 0 and step != self._saved_at):
+        if trainer.world_size == 1 or step % _ASK_EVERY == 0:
+            self._stop = self._asked_to_stop(trainer)
+        self._due = bool(self._stop or (every and step % every == 0 and step != self._saved_at))
+        if self._due and not self._validates_now(trainer, batch_idx):
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what was due before a validation within the epoch, which may change the rate."""
+        if self._due and trainer.state.fn == "fit":
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save; by the end of the training the averaged weights have replaced the raw ones."""
         self._save(trainer)
         self._stop = self._asked_to_stop(trainer)
+
+    def obey(self, trainer: pl.Trainer) -> None:
+        """Stop, if the signal came in the last validation of a training that is over.
+
+        Raises:
+            SystemExit: it did.
+        """
+        if self._stop:
+            number, self._stop = self._stop, 0
+            self._signals.obey(number, first=trainer.is_global_zero)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Listen no more."""
@@ -84,6 +106,17 @@ class RunCheckpoints(Checkpoint):
     ) -> None:
         """Listen no more."""
         self._signals.release()
+
+    def _validates_now(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        """Whether a validation comes between this batch and the next one of its epoch."""
+        if not trainer.enable_validation or trainer.val_check_batch in (None, float("inf")):
+            return False
+        every_n_epoch = trainer.check_val_every_n_epoch
+        if every_n_epoch is None:  # batches are counted over epochs
+            batch_idx = trainer.fit_loop.epoch_loop.total_batch_idx
+        elif (trainer.current_epoch + 1) % every_n_epoch:
+            return False
+        return (batch_idx + 1) % trainer.val_check_batch == 0
 
     def _asked_to_stop(self, trainer: pl.Trainer) -> int:
         """The signal that came to any process of the run, or 0; the same on all."""

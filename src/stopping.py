@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 
 from dact.errors import UserError
@@ -30,7 +32,7 @@ class StopSignals:
 
     def watch(self) -> None:
         """Note signals from now on; nothing outside the main thread, where Python allows none."""
-        if threading.current_thread() is not threading.main_thread():
+        if not _in_main_thread():
             return
         meant = [n for n in _IF_MEANT if callable(self._before[n])]
         if slurm_job() and REQUEUE not in meant:
@@ -72,6 +74,60 @@ class StopSignals:
             _requeue()
         # Another status than 0 of a process that Lightning started ends the first one at once.
         raise SystemExit(128 + number if first else 0)
+
+
+@contextmanager
+def requeued_when_told(first: Callable[[], bool]) -> Iterator[None]:
+    """Put a SLURM job into its queue again whose time is up while it does not train.
+
+    While it does, `StopSignals` stands before this.
+
+    Args:
+        first: whether this is the first process of the run.
+    """
+    before = signal.getsignal(REQUEUE)
+    if not slurm_job() or callable(before) or not _in_main_thread():
+        yield
+        return
+
+    def requeue(number: int, frame: FrameType | None) -> None:
+        if first():
+            _requeue()
+        raise SystemExit(128 + number if first() else 0)
+
+    signal.signal(REQUEUE, requeue)
+    try:
+        yield
+    finally:
+        signal.signal(REQUEUE, before)
+
+
+def run_program(command: Sequence[str]) -> int:
+    """Run a program to its end; returns its status.
+
+    A signal that asks this process to stop goes on to the program, which saves and ends. Ctrl-C
+    comes to both anyway, as to all that was started from a terminal.
+    """
+    program = subprocess.Popen(command)
+    if not _in_main_thread():
+        return program.wait()
+    numbers = [n for n in (*_ALWAYS, *_IF_MEANT) if n in _ALWAYS or callable(signal.getsignal(n))]
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGINT:
+            program.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in numbers}
+    try:
+        return program.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_main_thread() -> bool:
+    """Where alone Python allows handlers of signals."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def slurm_job() -> str | None:

@@ -161,34 +161,104 @@ def test_every_question_counts_once_on_any_number_of_processes(clevr, trained, q
 
 def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
     """As torchrun starts them: each is a program of its own, and knows its rank."""
-    environment = os.environ | {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "a run",
-        "OMP_NUM_THREADS": "1",
-    }
     program = [sys.executable, str(REPOSITORY / "run.py"), *mini, *FIT, "data.batch_size=8"]
     program += ["trainer=ddp_cpu", "model=dact", "trainer.max_epochs=1"]
-    processes = [
-        subprocess.Popen(
-            program,
-            cwd=tmp_path,
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    said = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    status, said = tasks(
+        program,
+        tmp_path,
+        WORLD_SIZE="22",
+        LOCAL_WORLD_SIZE="22",
+        GROUP_RANK="00",
+        RANK="01",
+        LOCAL_RANK="01",
+        TORCHELASTIC_RUN_ID="xx",
+    )
+    assert status == [0, 0], said
     (folder,) = (tmp_path / "logs" / "fit").iterdir()
     assert folder.name == "clevr_mini-dact-5e-3-s0"
     assert [text.count("training it first") for text in said] == [1, 0]
     assert json.loads((folder / "result.json").read_text())["accuracy"] is not None
+
+
+def tasks(program, cwd, **environments):
+    """Start a program as two tasks of a cluster; returns the status and the output of each."""
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    shared |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    own = ({name: values[rank] for name, values in environments.items()} for rank in (0, 1))
+    processes = [
+        subprocess.Popen(
+            program,
+            cwd=cwd,
+            env=shared | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for environment in own
+    ]
+    said = [process.communicate(timeout=200)[0] for process in processes]
+    return [process.returncode for process in processes], said
+
+
+def test_two_machines_of_one_process_each_are_one_run(mini, tmp_path):
+    """As torchrun starts them."""
+    program = [sys.executable, str(REPOSITORY / "run.py"), *mini, *FIT, "data.batch_size=8"]
+    program += ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "model=mac"]
+    status, said = tasks(
+        program,
+        tmp_path,
+        WORLD_SIZE="22",
+        LOCAL_WORLD_SIZE="11",
+        GROUP_RANK="01",
+        RANK="01",
+        LOCAL_RANK="00",
+        TORCHELASTIC_RUN_ID="xx",
+    )
+    assert status == [0, 0], said
+    (folder,) = (tmp_path / "logs" / "fit").iterdir()
+    two = checkpoint.load(folder / "checkpoints" / "last.ckpt")
+    alone = (*mini, *FIT, "data.batch_size=8", "trainer=ddp_cpu", "model=mac")
+    finished(*alone, f"hydra.run.dir={tmp_path / 'alone'}", cwd=tmp_path)
+    one = checkpoint.load(tmp_path / "alone" / "checkpoints" / "last.ckpt")
+    assert_same(two["state_dict"], one["state_dict"])
+
+
+@pytest.mark.parametrize("model", ["mac", "dact"])
+def test_a_requeued_job_of_two_tasks_goes_on_with_both(mini, model, tmp_path):
+    """SLURM starts each anew, and only the first of them can find the folder of the job."""
+    typed = [*mini, *FIT, "data.batch_size=8", "trainer=ddp_cpu", f"model={model}"]
+    typed += ["checkpoint_every=3", "warm_start=none", "optimizer.schedule=constant"]
+    whole = tmp_path / "whole"
+    finished(*typed, f"hydra.run.dir={whole}", cwd=tmp_path)
+    folder = (
+        tmp_path / "logs" / "fit" / f"clevr_mini-{model}-{'0' if model == 'mac' else '5e-3'}-s0"
+    )
+    program = [sys.executable, str(REPOSITORY / "run.py"), *typed]
+    task = {
+        "SLURM_JOB_ID": ["4711"] * 2,
+        "SLURM_NTASKS": "22",
+        "SLURM_NTASKS_PER_NODE": "22",
+        "SLURM_NNODES": "11",
+        "SLURM_NODEID": "00",
+        "SLURM_JOB_NAME": ["train"] * 2,
+        "SLURM_NODELIST": ["localhost"] * 2,
+        "SLURM_PROCID": "01",
+        "SLURM_LOCALID": "01",
+    }
+    status, said = tasks([*program, "trainer.max_epochs=1"], tmp_path, **task)
+    assert status == [0, 0], said
+    for path in folder.glob("checkpoints/epoch00-step000008.ckpt"):
+        path.unlink()  # as if it had been stopped in the middle of the epoch
+    (folder / "checkpoints" / "last.ckpt").unlink()
+    (folder / "result.json").unlink()
+    note = json.loads((folder / ".slurm_job").read_text())
+    (folder / ".slurm_job").write_text(json.dumps(note[:-1]))  # of the longer command
+    status, said = tasks(program, tmp_path, **task, SLURM_RESTART_COUNT="11")
+    assert status == [0, 0], said
+    assert [text.count("going on from") for text in said] == [1, 0]
+    two, one = (checkpoint.load(f / "checkpoints" / "last.ckpt") for f in (folder, whole))
+    for part in ("state_dict", "current_model_state", "optimizer_states"):
+        assert_same(two[part], one[part], part)
 
 
 def stop_when(text, *typed, number, cwd):

@@ -95,9 +95,17 @@ def test_evaluation_and_foreign_checkpoints_get_a_folder_of_their_own():
 
 def test_last_is_the_newest_by_step_not_by_time():
     newest = make_checkpoint("run", 3, 1000)
-    make_checkpoint("run", 2, 999)
-    (found, *_) = run_folder.checkpoints_in(Path("run"))
-    assert found == newest
+    older = make_checkpoint("run", 2, 999)
+    (newest.parent / "last.ckpt").unlink()
+    assert run_folder.checkpoints_in(Path("run")) == [newest, older]
+
+
+def test_checkpoints_beyond_the_last_are_of_a_run_that_was_given_up():
+    abandoned = make_checkpoint("run", 3, 1000)
+    earliest, last = make_checkpoint("run", 0, 5), make_checkpoint("run", 0, 10)
+    found = run_folder.checkpoints_in(Path("run"))
+    assert found == [last, earliest]
+    assert abandoned.exists()
 
 
 def test_last_prefers_the_run_folder():

@@ -1,12 +1,15 @@
 """A run that is asked to stop saves first, at any batch, and what goes on is the same run."""
 
 import os
+import shutil
 import signal
-from pathlib import Path
 
 import pytest
 from test_resume import DROPOUT, assert_same
 
+from dact import run_folder
+from dact.datamodules.mini import CLEVRMiniDataModule
+from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.stopping import StopSignals
 
@@ -83,6 +86,20 @@ def test_a_run_stopped_at_any_batch_goes_on_as_if_it_had_not_been(program, typed
     assert resumed.value == whole.value
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 5, EPOCH + 2])
+def test_a_validation_within_the_epoch_belongs_to_the_batch_before_it(program, step, tmp_path):
+    """It may change the learning rate, so that what is saved before it would be too little."""
+    typed = ("model=mac", "optimizer.schedule=plateau", "trainer.val_check_interval=3", *DROPOUT)
+    typed += ("trainer.max_epochs=2", "optimizer.learning_rate=0.01", "optimizer.ema_decay=0.8")
+    whole = program(*typed)
+    folder = tmp_path / "stopped"
+    stopped(program, *typed, step=step, folder=folder)
+    resumed = program(*typed, "ckpt_path=last", folder=folder)
+    for part in (*PARTS, "plateau"):
+        assert_same(resumed.checkpoint.get(part), whole.checkpoint.get(part), part)
+    assert resumed.metrics == whole.metrics
+
+
 def test_the_signal_ends_the_program_as_it_does_others(program, tmp_path, capsys, caplog):
     with caplog.at_level("INFO"):
         status = stopped(program, "model=mac", number=signal.SIGINT, step=3, folder=tmp_path / "a")
@@ -157,12 +174,9 @@ def test_the_handler_of_a_launcher_has_the_last_word(program, tmp_path):
     assert finished.checkpoint["global_step"] == EPOCH
 
 
-@pytest.mark.faults(
-    "a SLURM job whose time is up",
-    tried="SIGUSR1",
-    happened="saved, requeued; goes on in its folder",
-)
-def test_a_slurm_job_whose_time_is_up_is_requeued(program, tmp_path, monkeypatch):
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A SLURM job; returns where its `scontrol` notes what it was told."""
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "scontrol").write_text('#!/bin/sh\necho "$@" >> "$REQUEUED"\n')
@@ -170,8 +184,86 @@ def test_a_slurm_job_whose_time_is_up_is_requeued(program, tmp_path, monkeypatch
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.setenv("REQUEUED", str(tmp_path / "requeued"))
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    return tmp_path / "requeued"
+
+
+@pytest.mark.faults(
+    "a SLURM job whose time is up",
+    tried="SIGUSR1 while it trains, and before",
+    happened="saved, requeued; goes on in its folder",
+)
+def test_a_slurm_job_whose_time_is_up_is_requeued(program, slurm, tmp_path):
     folder = tmp_path / "job"
     status = stopped(program, "model=mac", number=signal.SIGUSR1, step=2, folder=folder)
     assert status == 128 + signal.SIGUSR1
     assert checkpoint_steps(folder) == [3]
-    assert Path("requeued").read_text() == "requeue 4711\n"
+    assert slurm.read_text() == "requeue 4711\n"
+
+
+@pytest.mark.faults(
+    "a SLURM job whose time is up",
+    tried="SIGUSR1 while it trains, and before",
+    happened="saved, requeued; goes on in its folder",
+)
+def test_a_slurm_job_whose_time_is_up_before_it_trains_is_requeued(program, slurm, monkeypatch):
+    proper = CLEVRMiniDataModule.setup
+
+    def setup(self, stage):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return proper(self, stage)
+
+    monkeypatch.setattr(CLEVRMiniDataModule, "setup", setup)
+    with pytest.raises(SystemExit) as ended:
+        program("model=mac")
+    assert ended.value.code == 128 + signal.SIGUSR1
+    assert slurm.read_text() == "requeue 4711\n"
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def in_the_last_validation(monkeypatch, action):
+    """Do something in the last validation of each training."""
+    proper = VQALitModule.on_validation_epoch_end
+
+    def on_validation_epoch_end(self):
+        if self.current_epoch == self.trainer.max_epochs - 1:
+            action()
+        return proper(self)
+
+    monkeypatch.setattr(VQALitModule, "on_validation_epoch_end", on_validation_epoch_end)
+
+
+def test_a_signal_in_the_last_validation_ends_a_run_that_is_complete(program, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        in_the_last_validation(patched, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit) as ended:
+            program("model=mac", "trainer.max_epochs=2", folder=folder)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert checkpoint_steps(folder) == [EPOCH, 2 * EPOCH]
+    assert run_folder.result_in(folder)["accuracy"] is not None
+
+
+def test_a_signal_in_the_last_validation_of_the_mac_is_no_beginning_of_the_next(
+    program, tmp_path, capsys
+):
+    typed = ("model=dact", "trainer.max_epochs=2", *DROPOUT)
+    whole = program(*typed)
+    shutil.rmtree(tmp_path / "cache" / "warm_start")
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        in_the_last_validation(patched, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            program(*typed, folder=folder)
+    assert not (folder / "checkpoints").exists()
+    resumed = program(*typed, "ckpt_path=last", folder=folder)
+    assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
+
+
+def test_a_second_run_in_a_folder_is_refused(program, trained, tmp_path):
+    """Its checkpoints would mix with those of the first."""
+    folder = tmp_path / "run"
+    first = program("model=mac", folder=folder)
+    before = first.last.resolve().read_bytes()
+    with pytest.raises(UserError, match=r"holds a run already: go on with it by ckpt_path=last"):
+        program("model=mac", "seed=1", folder=folder)
+    assert first.last.resolve().read_bytes() == before

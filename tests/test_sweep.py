@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, TINY, Finished, command, compose
@@ -11,7 +12,7 @@ from test_resume import assert_same
 from test_stopping import DROPOUT, stopped
 
 import run
-from dact import checkpoint
+from dact import checkpoint, config, run_folder
 from dact.errors import UserError
 
 
@@ -40,6 +41,29 @@ def test_a_finished_job_with_other_options_is_not_taken_for_this_one(job, tmp_pa
     job("model=mac", folder=tmp_path / "0")
     with pytest.raises(UserError, match=r"finished run with trainer\.max_epochs=1, not 2: give"):
         job("model=mac", "trainer.max_epochs=2", folder=tmp_path / "0")
+
+
+def test_an_evaluation_is_done_again(evaluate, trained, tmp_path):
+    """Its checkpoint may be another one by now."""
+    path, folder, found = tmp_path / "same_name.ckpt", tmp_path / "0", []
+    folder.mkdir()
+    for source in sorted(trained.mac.folder.glob("checkpoints/epoch*")):
+        path.write_bytes(source.read_bytes())
+        typed = evaluate.typed(*evaluate.defaults, "mode=validate", f"ckpt_path={path}")
+        run.run(compose(*typed), folder=folder, typed=typed, sweep=True)
+        found.append(Finished(None, folder).metrics[-1]["val/nll"])
+    assert len(found) == len(set(found)) == 2
+
+
+def test_sweeps_of_the_same_second_have_folders_of_their_own(monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "2001-02-03_04-05-06")
+    for words in ("seed=0,1", "seed=2,3"):
+        monkeypatch.setattr("sys.argv", ["run.py", "-m", words])
+    first, second = (config._sweep_folder() for _ in range(2))
+    assert (first, second) == (
+        "logs/multirun/2001-02-03_04-05-06",
+        "logs/multirun/2001-02-03_04-05-06-2",
+    )
 
 
 @pytest.mark.parametrize("step", [3, 12])
@@ -71,7 +95,7 @@ def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
 
 @pytest.mark.faults(
     "a SLURM job whose time is up",
-    tried="SIGUSR1",
+    tried="SIGUSR1 while it trains, and before",
     happened="saved, requeued; goes on in its folder",
 )
 def test_a_requeued_job_goes_on_in_its_folder(program, monkeypatch, tmp_path):
@@ -84,6 +108,23 @@ def test_a_requeued_job_goes_on_in_its_folder(program, monkeypatch, tmp_path):
     resumed = program(*typed, folder=folder)
     assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
     assert resumed.metrics == whole.metrics
+
+
+def test_a_requeued_job_of_several_runs_finds_the_folder_of_each(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    commands = ["optimizer.learning_rate=0.01"], ["optimizer.learning_rate=0.001"]
+    folders = []
+    for typed in commands:
+        monkeypatch.setattr("sys.argv", ["run.py", *typed])
+        run_folder.allocate.cache_clear()
+        folders.append(Path(run_folder.allocate("fit", "name", None)))
+        run_folder.note_job(folders[-1])
+    assert folders[0] != folders[1]
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    for typed, folder in zip(commands, folders, strict=True):
+        monkeypatch.setattr("sys.argv", ["run.py", *typed])
+        run_folder.allocate.cache_clear()
+        assert Path(run_folder.allocate("fit", "name", None)) == folder
 
 
 # As typed.
@@ -159,3 +200,33 @@ def test_jobs_that_run_at_once_share_the_mac(mini, tmp_path):
     starts = [line for text in said for line in text.splitlines() if "starting from" in line]
     assert len(set(starts)) == 1
     assert len(starts) == 2
+
+
+@pytest.mark.faults(
+    "a sweep of jobs on two devices asked to stop",
+    tried="SIGTERM to the sweep in its second job",
+    happened="the job saves and ends, and with it the sweep; it goes on when typed again",
+)
+@pytest.mark.slow
+def test_a_sweep_on_two_devices_stops_when_it_is_asked_to(mini, tmp_path):
+    typed = ("-m", *mini, *FIT, "trainer=ddp_cpu", "data.batch_size=8", "model=mac", "seed=0,1")
+    typed += ("trainer.max_epochs=30",)
+    program = [sys.executable, str(REPOSITORY / "run.py"), *typed]
+    with subprocess.Popen(
+        program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        seen = 0
+        for line in process.stdout:
+            seen += "epoch 2/" in line
+            if seen == 2:
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 128 + signal.SIGTERM, rest
+    assert "SIGTERM after step" in rest
+    _, second = (path for path in jobs_of(tmp_path).values() if path.is_dir())
+    assert checkpoint.load(second / "checkpoints" / "last.ckpt")["global_step"] < 30 * 8
+    done = command(*typed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished before") == 1
+    assert checkpoint.load(second / "checkpoints" / "last.ckpt")["global_step"] == 30 * 8

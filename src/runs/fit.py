@@ -1,8 +1,10 @@
 """Training, from a trained MAC or from a checkpoint of its own."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EMAWeightAveraging
@@ -14,6 +16,7 @@ from dact import config as configs
 from dact.callbacks import EpochSummary, FiniteLoss, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
+from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.saving import RunCheckpoints
 from dact.schema import Config
@@ -29,32 +32,47 @@ from .parts import (
     set_up_process,
     show,
 )
-from .processes import started
+from .processes import agreed, started
 from .start import Start, find_start
 
 
-def fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
+def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = False) -> float | None:
     """Train; start from a trained MAC or resume; leave checkpoints and a table of results.
 
     Args:
         config: of the run.
         folder: of the run; taken while it lasts.
         typed: the user's overrides, which a MAC that has to be trained first shares.
+        go_on: whether a run that was begun in the folder is gone on with, also unasked.
 
     Returns:
         The validation accuracy, in 0..1; None if there was no validation.
+
+    Raises:
+        UserError: there is a run in the folder already.
     """
     with started(config.trainer, folder) as shared:
+        if config.ckpt_path is None and agreed(run_folder.has_begun(shared)):
+            if not go_on:
+                raise UserError(
+                    f"{shared} holds a run already: go on with it by ckpt_path=last, or give "
+                    "another hydra.run.dir"
+                )
+            config = replace(config, ckpt_path="last")
         if rank_zero_only.rank != 0:  # the first process takes the folder for all
             return _fit(config, shared, typed)
         with run_folder.taken(shared):
             run_folder.note_job(shared)
-            accuracy = _fit(config, shared, typed)
-            run_folder.finish(shared, asdict(config), accuracy)
-            return accuracy
+            return _fit(config, shared, typed, finish=partial(run_folder.finish, shared))
 
 
-def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
+def _fit(
+    config: Config,
+    folder: Path,
+    typed: Sequence[str],
+    finish: Callable[[Mapping[str, Any], float | None], None] | None = None,
+) -> float | None:
+    """Train; `finish` gets the options and the accuracy once everything is there."""
     set_up_process(config)
     data = build_datamodule(**configs.data_options(config.data, config.seed))
     data.prepare_data("fit")
@@ -65,25 +83,40 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
     if start.saved is not None:
         module.results = checkpoints.results(start.saved)
     description = _describe(config, data, start)
-    trainer = make_trainer(config, folder, _callbacks(config, folder, description))
+    saver = _saver(config, folder)
+    trainer = make_trainer(config, folder, [*_callbacks(config, description), saver])
     with at_work(trainer):
         trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
         log_report(trainer, folder)
-    if not module.results:  # trainer.limit_val_batches=0
-        return None
-    if trainer.is_global_zero:
+    accuracy = module.results["all"].accuracy if module.results else None
+    if trainer.is_global_zero and accuracy is not None:
         if config.model.name == "mac" and not checks.is_limited(config.trainer):
             _offer(config, module, data, description, start, trainer.global_step)
-        baseline = checkpoints.started_from(description)
-        prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
-        show(module.results, f"{folder.name}: validation", baseline=baseline)
-        say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
-        if config.ponder.target_steps is not None:
-            say(
-                f"budget: {config.ponder.target_steps:g} steps, taken {module.results['all'].steps:.2f}"
-                f"; τ ended at {module.ponder_cost:.2g}"
-            )
-    return module.results["all"].accuracy
+        _show(config, module, data, description, title=f"{folder.name}: validation")
+    if finish is not None:
+        finish(asdict(config), accuracy)
+    saver.obey(trainer)
+    return accuracy
+
+
+def _show(
+    config: Config,
+    module: VQALitModule,
+    data: VQADataModule,
+    description: checkpoints.Description,
+    *,
+    title: str,
+) -> None:
+    """Print what came out."""
+    show(module.results, title, baseline=checkpoints.started_from(description))
+    prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
+    say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
+    if config.ponder.target_steps is not None:
+        taken = module.results["all"].steps
+        say(
+            f"budget: {config.ponder.target_steps:g} steps, taken: {taken:.2f}; "
+            f"τ ended at {module.ponder_cost:.2g}"
+        )
 
 
 def _offer(
@@ -116,10 +149,8 @@ def _describe(config: Config, data: VQADataModule, start: Start) -> checkpoints.
     )
 
 
-def _callbacks(
-    config: Config, folder: Path, description: checkpoints.Description
-) -> list[pl.Callback]:
-    """What a fit does besides fitting: averages weights, saves checkpoints, reports epochs."""
+def _callbacks(config: Config, description: checkpoints.Description) -> list[pl.Callback]:
+    """What a fit does besides fitting and saving: averages weights, reports epochs."""
     ponder = config.ponder
     budget = []
     if ponder.target_steps is not None:
@@ -130,9 +161,12 @@ def _callbacks(
         FiniteLoss(),
         SelfDescribing(description),
         EpochSummary(),
-        RunCheckpoints(
-            folder / run_folder.CHECKPOINTS,
-            keep=config.keep_checkpoints,
-            every_n_steps=config.checkpoint_every,
-        ),
     ]
+
+
+def _saver(config: Config, folder: Path) -> RunCheckpoints:
+    return RunCheckpoints(
+        folder / run_folder.CHECKPOINTS,
+        keep=config.keep_checkpoints,
+        every_n_steps=config.checkpoint_every,
+    )

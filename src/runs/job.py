@@ -1,18 +1,19 @@
 """One run: alone, or as a job of a sweep."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import run_folder
 from dact.command_line import quote_path
 from dact.errors import UserError
 from dact.schema import Config
-from dact.stopping import was_requeued
+from dact.stopping import requeued_when_told, run_program, was_requeued
 
 from .evaluate import evaluate
 from .fit import fit
@@ -34,9 +35,7 @@ def execute(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
     Returns:
         The accuracy, in 0..1; None if there is none.
     """
-    if was_requeued():
-        config = _gone_on_with(config, folder)
-    return (fit if config.mode == "fit" else evaluate)(config, folder, typed)
+    return _execute(config, folder, typed, go_on=was_requeued())
 
 
 def execute_in_sweep(
@@ -44,38 +43,49 @@ def execute_in_sweep(
 ) -> float | None:
     """The same in a folder that the sweep has decided, and may have been begun before.
 
+    A training that was finished there is left as it is, and one that was stopped goes on. An
+    evaluation is done again, since the checkpoint that it is of may be another one now.
+
     Args:
         config: of the job.
-        folder: of the job. If it was finished there nothing is done; if it was stopped it goes on.
+        folder: of the job.
         typed: the overrides of the job.
         program: run.py, which is started anew for a job on several devices: the processes that
             Lightning starts repeat the command line, and would each begin the sweep again.
 
     Raises:
         UserError: a run with other options has finished in the folder.
+        SystemExit: the job was asked to stop, and with it the sweep.
     """
     known = run_folder.result_in(folder)
-    if known is not None:
+    if known is not None and config.mode == "fit":
         _check_same(folder, known["options"], config)
         say(f"finished before, and left as it is: {folder} (hydra.sweep.dir=NEW starts afresh)")
         return known["accuracy"]
-    config = _gone_on_with(config, folder)
-    if not starts_others(config.trainer):
-        return execute(config, folder, typed)
+    if starts_others(config.trainer):
+        return _execute_program(config, folder, typed, program)
+    return _execute(config, folder, typed, go_on=True)
+
+
+def _execute(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool) -> float | None:
+    with requeued_when_told(lambda: rank_zero_only.rank == 0):
+        if config.mode == "fit":
+            return fit(config, folder, typed, go_on=go_on)
+        return evaluate(config, folder, typed)
+
+
+def _execute_program(
+    config: Config, folder: Path, typed: Sequence[str], program: Path
+) -> float | None:
     own = [quote_path(f"hydra.run.dir={folder}")]
-    if config.ckpt_path == "last" and not any(text.startswith("ckpt_path=") for text in typed):
-        own.append("ckpt_path=last")
-    done = subprocess.run([sys.executable, str(program), *typed, *own], check=False)
-    if done.returncode:
-        raise UserError(f"the job in {folder} ended with status {done.returncode}")
-    return (run_folder.result_in(folder) or {}).get("accuracy")
-
-
-def _gone_on_with(config: Config, folder: Path) -> Config:
-    """Resume what was begun in the folder."""
     if config.mode == "fit" and config.ckpt_path is None and run_folder.has_begun(folder):
-        return replace(config, ckpt_path="last")
-    return config
+        own.append("ckpt_path=last")
+    status = run_program([sys.executable, str(program), *typed, *own])
+    if status > 128:  # it was asked to stop
+        raise SystemExit(status)
+    if status:
+        raise UserError(f"the job in {folder} ended with status {status}")
+    return (run_folder.result_in(folder) or {}).get("accuracy")
 
 
 def _check_same(folder: Path, known: Mapping[str, Any], config: Config) -> None:
