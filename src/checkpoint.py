@@ -228,6 +228,7 @@ def check_resumable(
     """
     if "optimizer_states" not in saved:
         raise UserError(f"{source} holds weights alone: start from it with warm_start=PATH")
+    check_vocabulary(saved, vocabulary, source=source)  # first: it decides sizes of the network
     check_weights(network, network_weights(saved), source=source)
     for group, names in _DECIDED.items():
         before = describe(saved).config[group]
@@ -242,4 +243,3 @@ def check_resumable(
                     f"{source} was trained with {group}.{name}={was}, not {now}: go on with that, "
                     "or start a run of its own without ckpt_path"
                 )
-    check_vocabulary(saved, vocabulary, source=source)

@@ -14,6 +14,9 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from dact.errors import UserError
 
+#: Of an entry in a zip file's index: it is a folder. PyTorch then reads nothing, but says nothing.
+_IS_FOLDER = 0x10
+
 
 def read(path: Path) -> Any:
     """What a file of `torch.save` holds, running nothing that is in it.
@@ -45,8 +48,9 @@ def _compare_checksums(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return  # which PyTorch refuses, if it is damaged
     with zipfile.ZipFile(path) as archive:
-        if damaged := archive.testzip():
-            raise zipfile.BadZipFile(damaged)
+        folders = [one.filename for one in archive.infolist() if one.external_attr & _IS_FOLDER]
+        if damaged := archive.testzip() or folders:
+            raise zipfile.BadZipFile(str(damaged))
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

@@ -175,6 +175,8 @@ def name_of(config: Config) -> str:
 def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     """The command line of the plain MAC that an adaptive or gated run starts from.
 
+    Where the vocabulary grows it is trained on the dataset that comes first, `data.trained_first`.
+
     Args:
         config: the run's configuration.
         typed: its overrides; those of data, trainer, shape, dropout and seed are kept.
@@ -184,11 +186,15 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     other = (*BEYOND_THE_MAC, "embedding")
     shape = [field.name for field in fields(NetworkOptions) if field.name not in other]
     parts = ("data.", "trainer", "seed", "logger", "model.dropout.")
-    budget = ("trainer.max_epochs", "trainer.min_epochs")
+    dropped = ("trainer.max_epochs", "trainer.min_epochs")
+    data = config.data.name
+    if config.data.grow_vocabulary:
+        data = config.data.trained_first or data
+        dropped += ("data.grow_vocabulary", "data.trained_first")
     kept = [
         text
         for text in typed
-        if (key := command_line.key_of(text)).startswith(parts) and key not in budget
+        if (key := command_line.key_of(text)).startswith(parts) and key not in dropped
     ]
     default = asdict(NetworkOptions()) | asdict(config.data.network)
     implied = [
@@ -201,7 +207,7 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
         implied.append(command_line.quote_path(f"model.embedding.path={embedding.path}"))
     if not embedding.trainable:
         implied.append("model.embedding.trainable=false")
-    return [f"data={config.data.name}", "model=mac", *implied, *kept]
+    return [f"data={data}", "model=mac", *implied, *kept]
 
 
 def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str]) -> Config:

@@ -12,6 +12,7 @@ def results_table(
     *,
     title: str,
     baseline: Mapping[str, GroupMeans] | None = None,
+    beside: str = "MAC",
     lengths: bool = False,
 ) -> Table:
     """Accuracy and mean steps by question type, beside those of the network it started from.
@@ -19,7 +20,8 @@ def results_table(
     Args:
         results: groups of `AnswerMetrics.compute`.
         title: of the table.
-        baseline: results of the plain MAC, by the same groups.
+        baseline: results to compare with, by the same groups.
+        beside: what they are called: those of the plain MAC that it started from.
         lengths: also by program length.
     """
     table = Table(title=title, title_justify="left")
@@ -27,8 +29,8 @@ def results_table(
     for column in ("number", "accuracy", "steps"):
         table.add_column(column, justify="right")
     if baseline:
-        table.add_column("MAC accuracy", justify="right")
-        table.add_column("MAC steps", justify="right")
+        table.add_column(f"{beside} accuracy", justify="right")
+        table.add_column(f"{beside} steps", justify="right")
     for name, means in results.items():
         if name.startswith("length_") and not lengths:
             continue

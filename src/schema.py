@@ -75,6 +75,11 @@ class DataConfig:
     """Preprocessed files; null: `<root>/.dact`."""
     features: str = MISSING
     """CLEVR family: state or grid; GQA: objects or spatial."""
+    grow_vocabulary: bool = False
+    """Whether a fit starts from a network trained on other questions: its words and answers keep
+    their ids, and those that only these questions have come after them."""
+    trained_first: str | None = None
+    """With grow_vocabulary: the dataset that such a network is trained on; null: any."""
     train_split: str | None = None
     """Null: the dataset's own."""
     val_split: str | None = None
@@ -184,7 +189,8 @@ class Config:
     threads: int | None = None
     """CPU threads that PyTorch uses; null: its own choice."""
     warm_start: str = "auto"
-    """auto, none, or a checkpoint: the trained MAC that gated and adaptive networks start from."""
+    """auto, none, or a checkpoint: the trained MAC that gated and adaptive networks start from, or
+    with data.grow_vocabulary the trained network that any starts from."""
     checkpoint_every: int | None = None
     """Training steps between checkpoints, besides one per epoch; null: none besides."""
     keep_checkpoints: int = 3

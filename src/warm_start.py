@@ -1,6 +1,7 @@
 """Gated and adaptive networks start from the averaged weights of a trained plain MAC.
 
-Every finished plain-MAC fit is offered to a cache beside the data; the better one stays.
+Every finished plain-MAC fit is offered to a cache beside the data; the better one stays. Where the
+vocabulary grows, any network goes on from one that was trained on other questions.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from dact import checkpoint as checkpoints
 from dact import checkpoint_file
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
+from dact.growth import widened
 from dact.metrics import GroupMeans
 from dact.models.network import MACNetwork
 from dact.options import BEYOND_THE_MAC, NetworkOptions
@@ -22,9 +24,13 @@ FILE = "mac.ckpt"
 
 
 class StartingPoint(NamedTuple):
-    """A trained MAC."""
+    """A trained network."""
 
     path: Path
+    model: str
+    """Name of its kind."""
+    vocabulary: dict[str, Any]
+    """Its words and answers, from `Vocabulary.to_dict`."""
     results: dict[str, GroupMeans]
     """Its validation results by group; empty if unknown."""
     word_vectors: str | None
@@ -73,28 +79,45 @@ def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
         return True
 
 
-def load_into(network: MACNetwork, path: Path, vocabulary: Vocabulary) -> StartingPoint:
+def load_into(
+    network: MACNetwork, path: Path, vocabulary: Vocabulary, *, grown_for: str | None = None
+) -> StartingPoint:
     """Start a network from a trained MAC; only its gate may be missing there.
+
+    Args:
+        network: gets the weights.
+        path: of the MAC's checkpoint.
+        vocabulary: of the network.
+        grown_for: kind of the network, if its vocabulary may have grown since the checkpoint, which
+            may then be of its own kind too: such a one lacks nothing.
 
     Raises:
         UserError: the MAC has another shape or other words, or is a different kind of network.
     """
     checkpoint = checkpoints.load(path)
-    gate = network.gate
-    gate_names = set()
-    if gate is not None:
-        own = {id(parameter) for parameter in gate.parameters()}
-        gate_names = {name for name, p in network.named_parameters() if id(p) in own}
-    name = checkpoints.describe(checkpoint).config["model"]["name"]
-    if name != "mac":
-        raise UserError(f"warm_start={path} holds a {name}: start from a plain mac")
-    checkpoints.check_vocabulary(checkpoint, vocabulary, source=str(path))
-    checkpoints.load_weights(
-        network, checkpoints.network_weights(checkpoint), source=str(path), may_lack=gate_names
-    )
-    return _starting_point(path, checkpoint)
+    start = _starting_point(path, checkpoint)
+    if start.model not in ("mac", grown_for):
+        other = f" or another {grown_for}" if grown_for not in (None, "mac") else ""
+        raise UserError(f"warm_start={path} holds a {start.model}: start from a plain mac{other}")
+    weights = checkpoints.network_weights(checkpoint)
+    known = Vocabulary.from_dict(start.vocabulary)
+    if grown_for is not None and vocabulary.extends(known):
+        weights = widened(weights, network, known, vocabulary)
+    else:
+        checkpoints.check_vocabulary(checkpoint, vocabulary, source=str(path))
+    may_lack = _gate_names(network) if start.model == "mac" else set()
+    checkpoints.load_weights(network, weights, source=str(path), may_lack=may_lack)
+    return start
+
+
+def _gate_names(network: MACNetwork) -> set[str]:
+    if network.gate is None:
+        return set()
+    own = {id(parameter) for parameter in network.gate.parameters()}
+    return {name for name, p in network.named_parameters() if id(p) in own}
 
 
 def _starting_point(path: Path, checkpoint: dict[str, Any]) -> StartingPoint:
-    word_vectors = checkpoints.describe(checkpoint).word_vectors
-    return StartingPoint(path, checkpoints.results(checkpoint), word_vectors)
+    known = checkpoints.describe(checkpoint)
+    name, results = known.config["model"]["name"], checkpoints.results(checkpoint)
+    return StartingPoint(path, name, known.vocabulary, results, known.word_vectors)

@@ -1,7 +1,7 @@
 """Tiny folders in the layout of CLEVR v1.0, for tests of the data layer."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,32 @@ TEMPLATES = [
 ]
 
 
-def make_scene(index: int, num_objects: int) -> dict[str, Any]:
-    """A scene whose attributes and coordinates are functions of its index."""
+#: CLEVR-CoGenT: colours of cubes and of cylinders in condition A; in B it is the other way round.
+COGENT_COLORS = (("gray", "blue", "brown", "yellow"), ("red", "green", "purple", "cyan"))
+#: Splits of CLEVR-CoGenT: images and questions for each.
+COGENT = {"trainA": (7, 5), "valA": (5, 3), "valB": (4, 3), "testA": (3, 2), "testB": (2, 2)}
+#: Questions of people, about image 0, 1, …: text and answer. "gumballs" and "lilac" are new words.
+HUMANS = {
+    "train": [
+        ("How many gumballs are there?", "2"),
+        ("Is there a lilac sphere?", "no"),
+        ("Is there a big red sphere?", "yes"),
+        ("What material is the block?", "metal"),
+        ("Are there fewer gumballs than cubes?", "no"),
+    ],
+    "val": [("Is there a big red cube?", "yes"), ("How many lilac gumballs?", "2")],
+    "test": [("Is there a big lilac cube?", "yes"), ("How many zebras are there?", "2")],
+}
+
+
+def make_scene(index: int, num_objects: int, condition: str | None = None) -> dict[str, Any]:
+    """A scene whose attributes and coordinates are functions of its index.
+
+    Args:
+        index: of the image.
+        num_objects: in it.
+        condition: A or B of CLEVR-CoGenT.
+    """
     objects = [
         {
             **{name: values[(index + row) % len(values)] for name, values in ATTRIBUTES.items()},
@@ -35,6 +59,10 @@ def make_scene(index: int, num_objects: int) -> dict[str, Any]:
         }
         for row in range(num_objects)
     ]
+    for row, thing in enumerate(objects if condition else ()):
+        if thing["shape"] != "sphere":
+            colors = COGENT_COLORS[(thing["shape"] == "cylinder") ^ (condition == "B")]
+            thing["color"] = colors[(index + row) % len(colors)]
     directions = {"right": [0.6, 0.8, 0.0], "front": [0.8, -0.6, 0.0]}
     return {"image_index": index, "objects": objects, "directions": directions}
 
@@ -92,6 +120,47 @@ def write_clevr(root: Path, train: tuple[int, int] = (7, 5), val: tuple[int, int
         write_questions(root, split, make_questions(split, images, each))
         write_scenes(root, split, [make_scene(index, 1 + index % 4) for index in range(images)])
     return root
+
+
+def write_cogent(root: Path) -> Path:
+    """A root of CLEVR-CoGenT; nobody knows the answers of its test splits."""
+    for split, (images, each) in COGENT.items():
+        questions = make_questions(split, images, each)
+        for question in questions if split.startswith("test") else ():
+            for hidden in ("answer", "program", "question_family_index"):
+                del question[hidden]
+        write_questions(root, split, questions)
+        scenes = [make_scene(index, 1 + index % 4, split[-1]) for index in range(images)]
+        write_scenes(root, split, scenes)
+    return root
+
+
+def write_humans(
+    folder: Path, split: str, asked: Sequence[tuple[str, str | None]] | None = None, **more: Any
+) -> Path:
+    """Write a file of CLEVR-Humans.
+
+    Args:
+        folder: where it lies.
+        split: of it.
+        asked: texts and answers, by default those of `HUMANS`.
+        **more: further fields of each question; None leaves one out.
+    """
+    entries = []
+    for number, (text, answer) in enumerate(HUMANS[split] if asked is None else asked):
+        entry = {
+            "question_index": number,
+            "question": text,
+            "answer": answer,
+            "image_index": number,
+            "image_filename": f"CLEVR_{split}_{number:06d}.png",
+            "split": split,
+        } | more
+        entries.append({name: value for name, value in entry.items() if value is not None})
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"CLEVR-Humans-{split}.json"
+    path.write_text(json.dumps({"info": {}, "questions": entries}))
+    return path
 
 
 def ready(root: Path, stage: str = "fit", **options: object) -> CLEVRDataModule:

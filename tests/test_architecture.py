@@ -33,10 +33,10 @@ models: halting.pondernet halting
 models: network factory reference .
 losses metrics optimizers schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
-datamodules: base clevr gqa mini factory .
+datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
 extraction: packaged images backbones feature_file extract .
-lit_module checkpoint_file checkpoint saving
+lit_module checkpoint_file checkpoint growth saving
 warm_start callbacks ordered_lines predictions loggers trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .

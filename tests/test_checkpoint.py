@@ -130,6 +130,16 @@ def test_a_flipped_bit_is_noticed_or_harmless(trained, place, bit):
     assert_same(found, trained.mac.checkpoint)  # in what a zip archive says twice, or pads with
 
 
+def test_a_tensor_that_the_index_calls_a_folder_is_noticed(trained):
+    """PyTorch would leave it as the memory was."""
+    content = bytearray(trained.mac.last.read_bytes())
+    entry = content.index(b"/data/3PK\x01\x02") + len("/data/3")
+    content[entry + 38] ^= 0x10
+    path = Path("folder.ckpt")
+    path.write_bytes(content)
+    assert "damaged" in refusal(path)
+
+
 def test_a_malicious_file_is_refused_and_not_executed():
     torch.save({"state_dict": {}, checkpoint.ENTRY: Malicious()}, "zip.ckpt")
     Path("raw.ckpt").write_bytes(pickle.dumps({checkpoint.ENTRY: Malicious()}))

@@ -40,6 +40,8 @@ def test_every_file_is_reached_by_some_test():
     ("data", "names"),
     [
         ("clevr", {"clevr"}),
+        ("clevr_cogent", {"clevr_cogent"}),
+        ("clevr_humans", {"clevr", "humans"}),
         ("gqa", {"questions", "scene_graphs", "choices", "objects", "spatial", "images"}),
     ],
 )

@@ -150,6 +150,29 @@ def test_of_clevr_only_what_is_needed_is_unpacked(server, tmp_path, features):
 
 
 @pytest.mark.usefixtures("configured")
+def test_cogent_is_unpacked_like_clevr(server, tmp_path):
+    names = ("questions/CLEVR_valB_questions.json", "scenes/CLEVR_valB_scenes.json")
+    names += ("images/valB/CLEVR_valB_000000.png",)
+    members = {f"CLEVR_CoGenT_v1.0/{name}": b"{}" for name in ("README.txt", *names)}
+    server.files["clevr_cogent.zip"] = make_zip(members)
+    download(tmp_path, *from_conf(server, "data=clevr_cogent"), say=lambda _: None)
+    assert unpacked(tmp_path) == set(names)
+
+
+@pytest.mark.usefixtures("configured")
+def test_humans_come_into_the_folder_of_clevr_which_is_fetched_once(server, tmp_path):
+    server.files["clevr.zip"] = make_zip(CLEVR)
+    members = {f"CLEVR-Humans/CLEVR-Humans-{split}.json": b"{}" for split in ("train", "val")}
+    server.files["humans.zip"] = make_zip({**members, "CLEVR-Humans/README.txt": b""})
+    said = []
+    for data in ("clevr", "clevr_humans"):
+        download(tmp_path, *from_conf(server, f"data={data}"), say=said.append)
+    assert "clevr: already there" in said
+    assert unpacked(tmp_path) >= set(members)
+    assert "CLEVR-Humans/README.txt" not in unpacked(tmp_path)
+
+
+@pytest.mark.usefixtures("configured")
 @pytest.mark.parametrize("features", ["objects", "spatial"])
 @pytest.mark.parametrize("pictures", [True, False])
 def test_of_gqa_only_what_is_needed_is_fetched(server, tmp_path, features, pictures):

@@ -7,7 +7,9 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "CLEVRCoGenTDataModule": "clevr_family",
     "CLEVRDataModule": "clevr",
+    "CLEVRHumansDataModule": "clevr_family",
     "CLEVRMiniDataModule": "mini",
     "FeatureStore": "features",
     "GQADataModule": "gqa",

@@ -50,6 +50,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
         split: the split that validate, test and predict use; by default val, test and val.
         vocabulary: encode with it instead of one made from the training questions (which then
             need not be there unless the model is fitted).
+        base: a vocabulary that the training questions' new words and answers are added to; it is
+            of no use beside `vocabulary`.
         group_by_length: train on batches of questions of similar length, which saves padding.
         questions_per_image: train on batches with this many questions about an image, as far as
             there are, which saves most of the work on images.
@@ -67,6 +69,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
     integer_ids = False
     variant = ""
     """Subfolder of the cache for questions, where one root holds several sets of them."""
+    other_split = ""
+    """Split with answers that asks for more than the one for validation, where there is one."""
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         seed: int = 0,
         split: str | None = None,
         vocabulary: Vocabulary | None = None,
+        base: Vocabulary | None = None,
         group_by_length: bool = False,
         questions_per_image: int = 1,
         progress: bool = True,
@@ -96,6 +101,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self.progress = progress
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
+        self._base = base
         self._check_numbers()
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
@@ -155,7 +161,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
             self.check_questions(split)
             self.check_features(split)
         with FileLock(self.cache_dir / "prepare.lock"):
-            self._questions.folder.mkdir(exist_ok=True)
+            self._questions.folder.mkdir(parents=True, exist_ok=True)
             for folder in {self.cache_dir, self._questions.folder}:
                 remove_unfinished(folder)
             self._questions.prepare(splits)
@@ -268,12 +274,13 @@ class VQADataModule(pl.LightningDataModule, ABC):
 
     @functools.cached_property
     def _questions(self) -> QuestionCache:
-        folder = self.cache_dir / self.variant
+        grown = f"grown-{self._base.fingerprint}" if self._base else ""
         return QuestionCache(
-            folder,
+            self.cache_dir / self.variant / grown,
             self,
             self.train_split,
             self._given_vocabulary,
+            self._base,
             workers=min(8, available_cores()),
             progress=self.progress,
         )

@@ -131,15 +131,25 @@ class CLEVRDataModule(VQADataModule):
         return [file.name.removeprefix("CLEVR_").removesuffix("_questions.json") for file in files]
 
 
-def read_clevr_questions(path: Path, progress: bool = False) -> Iterator[Question]:
+def read_clevr_questions(
+    path: Path, progress: bool = False, *, numbered: bool = True
+) -> Iterator[Question]:
     """The entries of a CLEVR questions file; answer, family and program may be absent.
+
+    Args:
+        path: of the file.
+        progress: show a bar while it is read.
+        numbered: whether each question must have its number; else its place stands in for one.
 
     Raises:
         UserError: broken JSON, or a question with a missing or odd field, naming it.
     """
     for position, entry in enumerate(stream_json(path, "questions.item", progress)):
         where = f"{path}: question at position {position}"
-        question_id = field(entry, "question_index", int, where)
+        if numbered:
+            question_id = field(entry, "question_index", int, where)
+        else:
+            question_id = _optional(entry, "question_index", int, position, where)
         where = f"{path}: question {question_id}"
         program = _optional(entry, "program", list, [], where)
         yield Question(
@@ -171,4 +181,6 @@ def question_type(program: Sequence[Any]) -> int:
 
 def _optional(entry: dict[str, Any], name: str, kind: type, default: Any, where: str) -> Any:
     """A field that may be absent or null."""
-    return default if entry.get(name) is None else field(entry, name, kind, where)
+    if isinstance(entry, dict) and entry.get(name) is None:
+        return default
+    return field(entry, name, kind, where)

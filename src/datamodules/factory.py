@@ -7,10 +7,16 @@ from dact.errors import UserError
 
 from .base import VQADataModule
 from .clevr import CLEVRDataModule
+from .clevr_family import CLEVRCoGenTDataModule, CLEVRHumansDataModule
 from .gqa import GQADataModule
 from .mini import CLEVRMiniDataModule, GQAMiniDataModule
 
-_PLAIN = {"clevr": CLEVRDataModule, "gqa": GQADataModule}
+_PLAIN = {
+    "clevr": CLEVRDataModule,
+    "clevr_cogent": CLEVRCoGenTDataModule,
+    "clevr_humans": CLEVRHumansDataModule,
+    "gqa": GQADataModule,
+}
 _GENERATED = {"clevr_mini": CLEVRMiniDataModule, "gqa_mini": GQAMiniDataModule}
 
 
@@ -20,7 +26,7 @@ def build_datamodule(
     """The data module of a dataset.
 
     Args:
-        name: clevr, clevr_mini, gqa or gqa_mini.
+        name: clevr, clevr_cogent, clevr_humans, clevr_mini, gqa or gqa_mini.
         generate: arguments of the generator of one that is made on first use.
         **options: of the data module; those that are None are left to it.
     """

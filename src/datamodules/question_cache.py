@@ -45,6 +45,7 @@ class QuestionCache:
         train_split: the split that words and answers come from, always all of it.
         vocabulary: encode with it instead. Its files lie beside the others under its fingerprint,
             unless it is the training vocabulary itself.
+        base: what the training questions bring is added to it; give each its own folder.
         workers: processes that read the shards of a split.
         progress: show bars while long files are read.
     """
@@ -55,6 +56,7 @@ class QuestionCache:
         source: QuestionSource,
         train_split: str,
         vocabulary: Vocabulary | None = None,
+        base: Vocabulary | None = None,
         workers: int = 1,
         progress: bool = False,
     ) -> None:
@@ -65,6 +67,7 @@ class QuestionCache:
         self.train_split = train_split
         self._given = vocabulary
         self._vocabulary = vocabulary
+        self._base = base
 
     def prepare(self, splits: Iterable[str]) -> None:
         """Write what `splits` lack. Call it under a lock of the folder."""
@@ -109,17 +112,20 @@ class QuestionCache:
         self.source.check_questions(split)
         packed = self.folder / f"questions_{split}.h5"
         vocabulary = self._load_vocabulary()
-        if vocabulary and PackedQuestions.is_current(
-            packed, self._stamp(split), vocabulary.fingerprint
-        ):
-            return vocabulary
-        builder = VocabularyBuilder(self.source.lowercase)
-        self._pack(split, packed, builder)
-        vocabulary = builder.finish()
-        if not vocabulary.num_answers:
+        if not (vocabulary and self._is_trained_on(vocabulary, packed)):
+            builder = VocabularyBuilder(self.source.lowercase, self._base)
+            self._pack(split, packed, builder)
+            vocabulary = builder.finish()
+            vocabulary.save(self._vocabulary_path)
+        if not PackedQuestions(packed).has_answers:
             raise UserError(f"{self._where(split)}: nothing to learn from, it has no answers")
-        vocabulary.save(self._vocabulary_path)
         return vocabulary
+
+    def _is_trained_on(self, vocabulary: Vocabulary, packed: Path) -> bool:
+        """Whether it is that of the training questions as they are now, packed with it."""
+        stamp, base = self._stamp(self.train_split), self._base
+        grown = base is None or vocabulary.extends(base)
+        return grown and PackedQuestions.is_current(packed, stamp, vocabulary.fingerprint)
 
     def _load_vocabulary(self) -> Vocabulary | None:
         """The stored vocabulary, None if it is not there or damaged."""
@@ -129,11 +135,19 @@ class QuestionCache:
             return None
 
     def _path(self, split: str) -> Path:
-        if self._given:
-            trained = self._load_vocabulary()
-            if trained is None or trained.fingerprint != self._given.fingerprint:
-                return self.folder / f"questions_{split}_{self._given.fingerprint}.h5"
-        return self.folder / f"questions_{split}.h5"
+        """Where the questions of a split are packed, or will be.
+
+        Those of training get the plain name only together with the vocabulary that is made of
+        them: that they are current shows that it is.
+        """
+        plain = self.folder / f"questions_{split}.h5"
+        if self._given is None:
+            return plain
+        trained = self._load_vocabulary()
+        same = trained is not None and trained.fingerprint == self._given.fingerprint
+        if same and (split != self.train_split or self._is_trained_on(trained, plain)):
+            return plain
+        return self.folder / f"questions_{split}_{self._given.fingerprint}.h5"
 
     def _pack(self, split: str, path: Path, encoder: Vocabulary | VocabularyBuilder) -> None:
         source, files = self.source, self.source.question_files(split)

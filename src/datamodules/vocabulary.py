@@ -82,6 +82,19 @@ class Vocabulary:
         """Word → id, in order of id (a copy)."""
         return dict(self._words)
 
+    @property
+    def answers(self) -> dict[str, int]:
+        """Answer → id, in order of id (a copy)."""
+        return dict(self._answers)
+
+    def extends(self, base: "Vocabulary") -> bool:
+        """Whether all words and answers of `base` are here, with the ids that they have there."""
+        return (
+            self.lowercase == base.lowercase
+            and base._words.items() <= self._words.items()
+            and base._answers.items() <= self._answers.items()
+        )
+
     def __contains__(self, word: str) -> bool:
         """Whether training showed `word`."""
         return word in self._words
@@ -144,12 +157,18 @@ class Vocabulary:
 
 
 class VocabularyBuilder:
-    """Numbers words and answers as they first appear; encodes like the vocabulary it becomes."""
+    """Numbers words and answers as they first appear; encodes like the vocabulary it becomes.
 
-    def __init__(self, lowercase: bool = False) -> None:
-        self.lowercase = lowercase
-        self._words: dict[str, int] = {}
-        self._answers: dict[str, int] = {}
+    Args:
+        lowercase: whether text is lower-cased before it is cut into words.
+        base: a vocabulary to go on from: its words and answers come first and keep their ids, and
+            it decides about `lowercase`.
+    """
+
+    def __init__(self, lowercase: bool = False, base: Vocabulary | None = None) -> None:
+        self.lowercase = lowercase if base is None else base.lowercase
+        self._words: dict[str, int] = {} if base is None else base.words
+        self._answers: dict[str, int] = {} if base is None else base.answers
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Ids of words; new words get the next ids."""

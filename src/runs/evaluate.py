@@ -1,8 +1,9 @@
 """Validation, testing and prediction with a checkpoint, which says what network it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -71,7 +72,21 @@ def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | Non
         raise UserError(f"split {split} has no answers to compare with: use mode=predict")
     if config.mode == "predict":
         return _predict(config, folder, module, data, split)
-    return _score(config, folder, module, data, title=f"{path.name} on {config.data.name} {split}")
+    title = f"{path.name} on {config.data.name} {split}"
+    return _score(config, folder, module, data, title=title, **_beside(saved, data, split, config))
+
+
+def _beside(
+    saved: Mapping[str, Any], data: VQADataModule, split: str, config: Config
+) -> dict[str, Any]:
+    """What to show beside the results on a split: those of the checkpoint's own validation, if that
+    was on another split of the same data.
+    """
+    own = checkpoints.describe(saved).config["data"]
+    val_split = own.get("val_split") or data.val_split
+    if own["name"] != config.data.name or val_split == split:
+        return {}
+    return {"baseline": checkpoints.results(saved), "beside": val_split}
 
 
 def _predict(
@@ -88,9 +103,18 @@ def _predict(
 
 
 def _score(
-    config: Config, folder: Path, module: VQALitModule, data: VQADataModule, *, title: str
+    config: Config,
+    folder: Path,
+    module: VQALitModule,
+    data: VQADataModule,
+    *,
+    title: str,
+    **beside: Any,
 ) -> float:
-    """Validate or test, print the results, and return the accuracy."""
+    """Validate or test, print the results, and return the accuracy.
+
+    Arguments after `data` are those of `show`.
+    """
     split = data.splits_of(config.mode)[-1]
     official_too = config.mode == "validate" and isinstance(data, GQADataModule)
     writers = official.writers(config, folder, data, split) if official_too else []
@@ -102,7 +126,7 @@ def _score(
     with at_work(trainer):
         run_split(module, data, verbose=False)
     if trainer.is_global_zero:
-        show(module.results, title, lengths=True)
+        show(module.results, title, lengths=True, **beside)
         if module.agreed is not None:
             _say_agreement(module)
         if official_too:

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
-from dact import checks, run_folder, warm_start
+from dact import checks, command_line, run_folder, warm_start
 from dact import config as configs
 from dact.callbacks import EpochSummary, FiniteLoss, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
@@ -33,7 +33,7 @@ from .parts import (
     show,
 )
 from .processes import agreed, started
-from .start import Start, find_start
+from .start import Start, base_vocabulary, find_start
 
 
 def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = False) -> float | None:
@@ -74,7 +74,8 @@ def _fit(
 ) -> float | None:
     """Train; `finish` gets the options and the accuracy once everything is there."""
     set_up_process(config)
-    data = build_datamodule(**configs.data_options(config.data, config.seed))
+    base = base_vocabulary(config, folder, typed)
+    data = build_datamodule(**configs.data_options(config.data, config.seed), base=base)
     data.prepare_data("fit")
     data.setup("fit")
     network = make_network(config, data)
@@ -90,32 +91,39 @@ def _fit(
         log_report(trainer, folder)
     accuracy = module.results["all"].accuracy if module.results else None
     if trainer.is_global_zero and accuracy is not None:
-        if config.model.name == "mac" and not checks.is_limited(config.trainer):
+        if not checks.is_limited(config.trainer):
             _offer(config, module, data, description, start, trainer.global_step)
-        _show(config, module, data, description, title=f"{folder.name}: validation")
+        _report(config, folder, module, data, description)
     if finish is not None:
         finish(asdict(config), accuracy)
     saver.obey(trainer)
     return accuracy
 
 
-def _show(
+def _report(
     config: Config,
+    folder: Path,
     module: VQALitModule,
     data: VQADataModule,
     description: checkpoints.Description,
-    *,
-    title: str,
 ) -> None:
-    """Print what came out."""
-    show(module.results, title, baseline=checkpoints.started_from(description))
+    """Print the results, and how to get those that training has not asked for."""
+    baseline = checkpoints.started_from(description)
     prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
+    show(module.results, f"{folder.name}: validation", baseline=baseline)
     say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
     if config.ponder.target_steps is not None:
         taken = module.results["all"].steps
         say(
             f"budget: {config.ponder.target_steps:g} steps, taken: {taken:.2f}; "
             f"τ ended at {module.ponder_cost:.2g}"
+        )
+    last = folder / run_folder.CHECKPOINTS / run_folder.LAST
+    if data.other_split and data.other_split != data.val_split and last.exists():
+        typed = command_line.for_shell([command_line.quote_path(f"ckpt_path={last}")])
+        say(
+            f"the same on {data.other_split}: `python run.py mode=validate {typed} "
+            f"data.split={data.other_split}`"
         )
 
 
@@ -127,7 +135,9 @@ def _offer(
     start: Start,
     step: int,
 ) -> None:
-    """Offer a trained MAC to the networks that start from one."""
+    """Offer a trained MAC to the networks that start from one with the same words."""
+    if config.model.name != "mac" or config.data.grow_vocabulary:
+        return
     # A run that was complete already has loaded its raw weights, and averaged no more.
     trained = start.saved is None or step > start.saved["global_step"]
     weights = module.state_dict() if trained else start.saved["state_dict"]

@@ -152,13 +152,10 @@ def load_word_vectors(network: MACNetwork, path: str, vocabulary: Vocabulary) ->
 def show(
     results: Mapping[str, GroupMeans],
     title: str,
-    *,
-    baseline: Mapping[str, GroupMeans] | None = None,
-    lengths: bool = False,
+    **options: Any,
 ) -> None:
     """Print the table of results; arguments as of `results_table`."""
-    table = results_table(results, title=title, baseline=baseline, lengths=lengths)
-    Console().print(table)
+    Console().print(results_table(results, title=title, **options))
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a training starts from: a checkpoint of its own, a trained MAC, or word vectors."""
+"""What a training starts from: a checkpoint of its own, a trained network, or word vectors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from dact import checkpoint as checkpoints
 from dact import command_line, run_folder, warm_start, word_vectors
 from dact import config as configs
-from dact.datamodules import VQADataModule
+from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
 from dact.models import MACNetwork
 from dact.schema import Config
@@ -35,6 +35,48 @@ class Start(NamedTuple):
     """Results of the MAC that it started from, as in the description of a checkpoint."""
     word_vectors: str | None = None
     """Which word vectors it started from, as in the description of a checkpoint."""
+
+
+def base_vocabulary(config: Config, folder: Path, typed: Sequence[str]) -> Vocabulary | None:
+    """The words and answers that a fit keeps and adds those of its training questions to.
+
+    They are those of the network that it starts from; of a run that goes on they are its own, to
+    which the same questions add nothing.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        typed: the user's overrides.
+
+    Returns:
+        None if all come from the training questions.
+
+    Raises:
+        UserError: nobody says which network that is, or it is none.
+    """
+    if not config.data.grow_vocabulary or (config.warm_start == "none" and not config.ckpt_path):
+        return None
+    if config.ckpt_path:
+        files = run_folder.candidates(config.ckpt_path, folder, configs.name_of(config))
+        _, saved = checkpoints.load_first_whole(files)
+    elif config.warm_start == "auto":
+        raise UserError(_what_to_train_first(config, typed))
+    else:
+        saved = checkpoints.load(Path(config.warm_start).expanduser())
+    return Vocabulary.from_dict(checkpoints.describe(saved).vocabulary)
+
+
+def _what_to_train_first(config: Config, typed: Sequence[str]) -> str:
+    """What to say of a run whose vocabulary grows, but from nothing."""
+    first = config.data.trained_first
+    if first is None:
+        return "data.grow_vocabulary=true goes on from a trained network: give warm_start=PATH"
+    arguments = configs.mac_overrides(config, typed)
+    return (
+        f"data={config.data.name} goes on from a network trained on {first}: train it with "
+        f"`python run.py {command_line.for_shell(arguments)}`, then give warm_start=PATH, its "
+        "checkpoints/last.ckpt; or give warm_start=none"
+    )
 
 
 def find_start(
@@ -62,13 +104,14 @@ def find_start(
         return _resume(config, folder, data, network)
     given = config.model.embedding.path
     vectors = word_vectors.identity(given) if given else None
-    if config.model.name != "mac" and config.warm_start != "none":
+    afresh = ("none", "auto") if config.model.name == "mac" else ("none",)
+    if config.warm_start not in afresh:
         path = Path(config.warm_start).expanduser()
         if config.warm_start == "auto":
             place = mac_folder(config, data, vectors)
             path = _cached_mac(place, config, folder, typed, train)
             set_up_process(config)  # as if no other training had been there
-        mac = _load_mac(path, network, data, vectors)
+        mac = _load_trained(path, config, network, data, vectors)
         return Start(started_from=mac, word_vectors=vectors)
     if given:
         load_word_vectors(network, given, data.vocabulary)
@@ -97,17 +140,27 @@ def _check_word_vectors(path: str | None, known: str | None, *, source: Path) ->
         )
 
 
-def _load_mac(
-    path: Path, network: MACNetwork, data: VQADataModule, vectors: str | None
-) -> dict[str, Any]:
-    """Load a trained MAC into `network`; returns its results by group, in plain containers."""
-    start = warm_start.load_into(network, path, data.vocabulary)
+def _load_trained(
+    path: Path, config: Config, network: MACNetwork, data: VQADataModule, vectors: str | None
+) -> dict[str, Any] | None:
+    """Load a trained network; returns its results by group, in plain containers, if it is a MAC of
+    these very questions, with which this one can be compared.
+    """
+    grows = config.data.grow_vocabulary
+    own = config.model.name if grows else None
+    start = warm_start.load_into(network, path, data.vocabulary, grown_for=own)
     accuracy = start.results.get("all")
     known = f"{100 * accuracy.accuracy:.1f} % on validation" if accuracy else "unknown accuracy"
-    say(f"starting from the MAC in {path} ({known})")
+    say(f"starting from the {start.model.replace('mac', 'MAC')} in {path} ({known})")
+    if grows:
+        words, answers = (
+            len(getattr(data.vocabulary, kind)) - len(start.vocabulary[kind])
+            for kind in ("words", "answers")
+        )
+        say(f"its vocabulary grows by {words:,} words and {answers:,} answers")
     if vectors not in (None, start.word_vectors):
         say("its words, which are not those of model.embedding.path, stay as they are")
-    return {name: list(means) for name, means in start.results.items()}
+    return None if grows else {name: list(means) for name, means in start.results.items()}
 
 
 def _cached_mac(
