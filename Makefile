@@ -4,7 +4,7 @@ BIN := .venv/bin
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-sweep test test-slow test-faults test-browser lint format clean
+.PHONY: help env demo demo-sweep reproduce test test-slow test-faults test-browser lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ demo: env ## Train a MAC, then DACT from it, on data made here
 
 demo-sweep: env ## DACT at four ponder costs, from the same MAC
 	$(BIN)/python run.py -m model=dact ponder=0,1e-3,5e-3,5e-2
+
+reproduce: env ## Check the claims of the paper; under two hours, and writes docs/results.md
+	$(BIN)/python scripts/reproduce.py --size small --output docs/results.md
 
 test: env ## The default tests
 	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser'

@@ -111,10 +111,19 @@ def variants(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         differ = [
             name
             for name in sorted(own)
-            if not name.startswith(_TOLD) and any(o.get(name) != own[name] for o in others)
+            if own[name] is not None
+            and not _is_told(name, own)
+            and any(o.get(name) != own[name] for o in others)
         ]
         found.append(", ".join(f"{name}={own[name]}" for name in differ))
     return found
+
+
+def _is_told(name: str, config: Mapping[str, Any]) -> bool:
+    """Whether the name of a setting says it anyway; that of an adaptive network is its cost."""
+    if name == "model.max_steps" and config["model.name"] in ADAPTIVE_NETWORKS:
+        return False
+    return name.startswith(_TOLD)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -146,8 +155,9 @@ def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
 
 def _label(run: Run) -> str:
     """What a run is among those of its model."""
+    sign = "β" if run.model == "pondernet" else "τ"
     adaptive = run.model in ADAPTIVE_NETWORKS
-    name = f"τ={cost_name(run.ponder_cost)}" if adaptive else f"{run.max_steps} steps"
+    name = f"{sign}={cost_name(run.ponder_cost)}" if adaptive else f"{run.max_steps} steps"
     return f"{name}, {run.variant}" if run.variant else name
 
 
