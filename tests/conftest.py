@@ -156,6 +156,12 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Also for what is made once for all tests: sums over two threads differ in the last digit."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Tests do not depend on their order."""
