@@ -4,7 +4,7 @@ BIN := .venv/bin
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-sweep reproduce test test-slow test-faults test-browser lint format clean
+.PHONY: help env demo demo-sweep reproduce test test-slow test-faults test-browser docs lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,10 @@ env: .venv/ready ## Make .venv with everything needed
 
 .venv/browser: .venv/ready
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev,demo,browser]'
+	@touch $@
+
+.venv/docs: .venv/ready
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev,docs]'
 	@touch $@
 
 demo: env ## Train a MAC, then DACT from it, on data made here
@@ -40,6 +44,9 @@ test-faults: env ## Bad input and broken machines, and a table of what happened
 
 test-browser: .venv/browser ## The pages in Chromium, which must be installed
 	$(BIN)/python -m pytest -n 2 -m browser
+
+docs: .venv/docs ## Build the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: env ## Style, spelling and large files
 	$(BIN)/ruff check

@@ -122,7 +122,7 @@ class GQADataModule(VQADataModule):
         """From positions (B,) and attention (B, K) to what GQA's attention file has of each.
 
         Objects: a list of [x0, y0, x1, y1, weight] in shares of the image. Grids: a map whose entry
-        [i][j] is the weight of the i-th column and the j-th row of cells.
+        `[i][j]` is the weight of the i-th column and the j-th row of cells.
         """
         dataset = self.dataset(split)
 

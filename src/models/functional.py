@@ -58,7 +58,7 @@ def _top_and_runner_up(answer: Tensor) -> tuple[Tensor, Tensor]:
 def paper_bound(answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
     """The paper's sufficient condition that the top class can no longer be overtaken.
 
-    a*(1 - p_n)^d - a_ru - p_n d > 0 (DACT, section 3.2), a* and a_ru the two largest entries.
+    `a* (1 - p_n)^d - a_ru - p_n d > 0` (DACT, section 3.2), `a*` and `a_ru` the largest two.
 
     Args:
         answer: (B, A) a_n, a distribution over at least two answers.
@@ -76,8 +76,8 @@ def exact_bound(answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
     """The tight condition that the top class can no longer be overtaken.
 
     The d remaining steps can give other answers a total weight of at most P = 1 - (1 - p_n)^d, and
-    the top class is safe exactly if (1 - P)(a* - a_ru) > P. With L = d log(1 - p_n) this reads
-    exp(L)(a* - a_ru) + expm1(L) > 0, which keeps its guarantees under rounding: the textbook form
+    the top class is safe exactly if `(1 - P)(a* - a_ru) > P`. With L = d log(1 - p_n) this reads
+    `exp(L)(a* - a_ru) + expm1(L) > 0`, which keeps its guarantees under rounding: the textbook form
     subtracts numbers near 1. It is implied by `paper_bound`, so it never halts later.
 
     Arguments and result as in `paper_bound`.

@@ -28,9 +28,10 @@ class ACTState(NamedTuple):
 class ACT(nn.Module):
     """Adaptive computation time (Graves 2016), with the released code's penalties.
 
-    H_n = Σ_{i≤n} g_i ; halts at N*, the first n with H_n ≥ 1 - ε, or N. Step weights π_n = g_n
-    before N*, and the remainder R = 1 - H_{N*-1} at N*. Answer logits Σ π_n y_n. The ponder cost is
-    min_penalty + one step penalty for each step before N* + R. Halts in training and evaluation.
+    H_n = Σ_{i≤n} g_i ; halts at `N*`, the first n with H_n ≥ 1 - ε, or N. Step weights π_n = g_n
+    before it, and the remainder `R = 1 - H_{N*-1}` at it. Answer logits Σ π_n y_n. The ponder cost
+    is min_penalty + one step penalty for each step before `N*` + R. Halts in training and
+    evaluation.
 
     Args:
         halting: the unit g: (B, G) -> (B,) in 0..1.
