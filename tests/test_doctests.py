@@ -22,5 +22,9 @@ def test_examples_in_docstrings():
     assert sum(attempted.values()) > attempted["dact.models.functional"]
 
 
+def test_examples_in_the_statistics_of_results():
+    assert doctest.testmod(importlib.import_module("reproduce_statistics")) == (0, 4)
+
+
 def test_every_module_was_found():
     assert {"dact.batch", "dact.models.halting", "dact.datamodules.base"} < set(MODULES)
