@@ -19,10 +19,10 @@ class RecurrentModel(Protocol):
     """
 
     def initial_state(self, inputs: Any) -> Any:
-        """State before the first step."""
+        """State before the first step, of B examples."""
 
     def step(self, state: Any, inputs: Any, n: int) -> tuple[Any, Step]:
-        """Take step n, counted from 1."""
+        """Take step n = 1..N with the examples that still run: the next state, and its `Step`."""
 
 
 class LoopTrace(NamedTuple):
