@@ -62,7 +62,8 @@ def module_of(path):
 ORDER = list(modules_of(LAYERS))
 SOURCES = {module_of(path): path for path in sorted((ROOT / "src").rglob("*.py"))}
 SCRIPTS = [ROOT / "run.py", *sorted((ROOT / "scripts").rglob("*.py"))]
-ALL_FILES = [*SOURCES.values(), *SCRIPTS]
+EXAMPLES = sorted((ROOT / "docs" / "examples").rglob("*.py"))
+ALL_FILES = [*SOURCES.values(), *SCRIPTS, *EXAMPLES]
 
 
 @functools.cache
