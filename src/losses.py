@@ -10,11 +10,16 @@ def answer_loss(log_probs: Tensor, answers: Tensor) -> Tensor:
     """Mean negative log-probability of the right answers.
 
     Args:
-        log_probs: (B, A) natural-log probabilities.
-        answers: (B,) int64; questions with `NO_ANSWER` do not count.
+        log_probs: (B, A) natural-log probabilities, at most 0.
+        answers: (B,) int64 in 0..A-1; those that are `NO_ANSWER` (-1) do not count.
 
     Returns:
-        Scalar; 0 if no question of the batch counts.
+        Scalar, at least 0; 0 if no answer of the batch counts.
+
+    >>> import torch
+    >>> log_probs = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
+    >>> round(answer_loss(log_probs, torch.tensor([0, -1])).item(), 4)
+    0.6931
     """
     counted = (answers != NO_ANSWER).sum().clamp(min=1)
     return nll_loss(log_probs, answers, ignore_index=NO_ANSWER, reduction="sum") / counted
@@ -25,7 +30,14 @@ def total_loss(answer: Tensor, ponder_cost: Tensor, weight: float) -> Tensor:
 
     Args:
         answer: scalar, from `answer_loss`.
-        ponder_cost: (B,) ρ.
+        ponder_cost: (B,) ρ, at least 0.
         weight: τ ≥ 0.
+
+    Returns:
+        Scalar, at least 0.
+
+    >>> import torch
+    >>> total_loss(torch.tensor(0.5), torch.tensor([1.0, 3.0]), 0.25).item()
+    1.0
     """
     return answer + weight * ponder_cost.mean()

@@ -63,7 +63,8 @@ def module_of(path):
 ORDER = list(modules_of(LAYERS))
 SOURCES = {module_of(path): path for path in sorted((ROOT / "src").rglob("*.py"))}
 SCRIPTS = [ROOT / "run.py", *sorted((ROOT / "scripts").rglob("*.py"))]
-ALL_FILES = [*SOURCES.values(), *SCRIPTS]
+EXAMPLES = sorted((ROOT / "docs" / "examples").rglob("*.py"))
+ALL_FILES = [*SOURCES.values(), *SCRIPTS, *EXAMPLES]
 
 
 @functools.cache
@@ -125,6 +126,7 @@ def test_halting_and_the_loop_know_nothing_of_mac():
             "models.functional",
             "models.layers",
             "models.rows",
+            "options",
         }
 
 

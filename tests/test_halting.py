@@ -435,6 +435,12 @@ def test_the_loop_stops_when_everyone_has_halted(name):
         assert model.calls == 9
 
 
+def test_an_unknown_exit_is_refused():
+    model = Scripted(*random_script())
+    with pytest.raises(AssertionError, match=r"early_exit is example, batch, never, not 'exampel'"):
+        run_steps(model, FixedSteps(6), model.rows, early_exit="exampel")
+
+
 @every_policy
 def test_halted_values_are_what_they_are_documented_to_be(name):
     halted = run(policies(6)[name], *random_script())

@@ -12,11 +12,17 @@ class FixedState(NamedTuple):
     """Answer logits of the latest step, and how far it is."""
 
     logits: Tensor
+    """(B, A) y_n."""
     steps: Tensor
+    """(B,) int64, n."""
 
 
 class FixedSteps(nn.Module):
-    """Plain MAC: N steps for everyone, the answer is softmax(y_N), pondering costs nothing."""
+    """Plain MAC: N steps for everyone, the answer is softmax(y_N), pondering costs nothing.
+
+    Args:
+        max_steps: N, at least 1.
+    """
 
     def __init__(self, max_steps: int) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dact.models.halting.policy import Halted, HaltingPolicy, Step
 from dact.models.rows import join_rows, take_rows
+from dact.options import EXITS
 
 #: Examples leave the batch once this share of it has halted: making a smaller batch costs a copy.
 WORTH_LEAVING = 1 / 8
@@ -19,10 +20,10 @@ class RecurrentModel(Protocol):
     """
 
     def initial_state(self, inputs: Any) -> Any:
-        """State before the first step."""
+        """State before the first step, of B examples."""
 
     def step(self, state: Any, inputs: Any, n: int) -> tuple[Any, Step]:
-        """Take step n, counted from 1."""
+        """Take step n = 1..N with the examples that still run: the next state, and its `Step`."""
 
 
 class LoopTrace(NamedTuple):
@@ -61,6 +62,7 @@ def run_steps(
     Returns:
         The answer, and the record if asked for.
     """
+    assert early_exit in EXITS, f"early_exit is {', '.join(EXITS)}, not {early_exit!r}"
     state, halting = model.initial_state(inputs), None
     batch = _Batch()
     records = []
