@@ -32,7 +32,8 @@ models: halting.policy halting.loop halting.fixed halting.act halting.dact
 models: halting.pondernet halting
 models: network factory reference .
 losses metrics optimizers schedules
-datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
+datamodules: question_writer question_shards gqa_questions question_cache collate orders
+datamodules: worker_signals loaders
 datamodules: base clevr gqa mini factory .
 downloads: progress parts transfer archives jobs download .
 extraction: packaged images backbones feature_file extract .

@@ -191,15 +191,23 @@ def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
     assert json.loads((folder / "result.json").read_text())["accuracy"] is not None
 
 
-def stop_when(text, *typed, number, cwd):
-    """Start a run, and send it a signal when it says something; returns its status."""
+def stop_when(text, *typed, number, cwd, group=False):
+    """Start a run, and send it a signal when it says something; returns its status.
+
+    With `group` all its processes get the signal, as from SLURM, systemd and `timeout`.
+    """
     program = [sys.executable, str(REPOSITORY / "run.py"), *typed]
     with subprocess.Popen(
-        program, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        program,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     ) as process:
         for line in process.stdout:
             if text in line:
-                process.send_signal(number)
+                (os.killpg if group else os.kill)(process.pid, number)
                 break
         process.stdout.read()
     return process.returncode
@@ -207,28 +215,54 @@ def stop_when(text, *typed, number, cwd):
 
 @pytest.mark.faults(
     "two processes stopped",
-    tried="SIGTERM and kill -9",
+    tried="SIGTERM to the first and to all, data workers too, and kill -9 of the first",
     happened="resumed, bit-identical; metrics.csv too",
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_two_processes_stopped_go_on_as_if_they_had_not_been(mini, number, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGKILL, False)],
+)
+def test_two_processes_stopped_go_on_as_if_they_had_not_been(mini, number, group, tmp_path):
     typed = (*mini, *FIT, "data.batch_size=8", "model=dact", "warm_start=none", "trainer=ddp_cpu")
     typed += ("trainer.max_epochs=12", "checkpoint_every=3", "data.num_workers=1")
     typed += ("model.dropout.memory=0.2",)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     finished(*typed, f"hydra.run.dir={whole}", cwd=tmp_path)
     there = f"hydra.run.dir={stopped}"
-    status = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path)
+    status = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path, group=group)
     assert status == (128 + number if number == signal.SIGTERM else -number)
     left = checkpoint.load(stopped / "checkpoints" / "last.ckpt")
     assert left["global_step"] < 12 * 8
     finished(*typed, there, "ckpt_path=last", cwd=tmp_path)
-    ours, theirs = (
-        checkpoint.load(folder / "checkpoints" / "last.ckpt") for folder in (stopped, whole)
-    )
+    assert_same_end(stopped, whole)
+
+
+def assert_same_end(one, other):
+    """Two run folders hold the same weights, the same state and the same metrics."""
+    ours, theirs = (checkpoint.load(folder / "checkpoints/last.ckpt") for folder in (one, other))
     for part in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers"):
         assert_same(ours[part], theirs[part], part)
-    assert (stopped / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+@pytest.mark.faults(
+    "SIGTERM and SIGINT to all processes of a run",
+    tried="in training, with two data workers",
+    happened="saved first; resumed, bit-identical; metrics.csv too",
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_workers_too_is_obeyed_as_one_to_the_first(mini, number, tmp_path):
+    typed = (*mini, *FIT, "data.batch_size=16", "model=act", "warm_start=none", "trainer=cpu")
+    typed += ("trainer.max_epochs=20", "data.num_workers=2", "model.dropout.memory=0.2")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    finished(*typed, f"hydra.run.dir={whole}", cwd=tmp_path)
+    there = f"hydra.run.dir={stopped}"
+    status = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path, group=True)
+    assert status == 128 + number
+    left = checkpoint.load(stopped / "checkpoints" / "last.ckpt")
+    assert left["global_step"] < 20 * 8
+    finished(*typed, there, "ckpt_path=last", cwd=tmp_path)
+    assert_same_end(stopped, whole)
 
 
 def test_a_sweep_on_two_devices_runs_each_job_once(mini, tmp_path):
