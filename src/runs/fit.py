@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from dact import checkpoint as checkpoints
 from dact import checks, run_folder, warm_start
 from dact import config as configs
-from dact.callbacks import EpochSummary, FiniteLoss, PonderBudget, SelfDescribing
+from dact.callbacks import EpochSummary, FiniteTraining, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
 from dact.lit_module import VQALitModule
@@ -79,9 +79,10 @@ def _fit(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
         show(module.results, f"{folder.name}: validation", baseline=baseline)
         say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
         if config.ponder.target_steps is not None:
+            steps = module.results["all"].steps
             say(
-                f"budget: {config.ponder.target_steps:g} steps, taken {module.results['all'].steps:.2f}"
-                f"; τ ended at {module.ponder_cost:.2g}"
+                f"budget: {config.ponder.target_steps:g} steps, taken {steps:.2f}; τ ended at "
+                f"{module.ponder_cost:.2g}"
             )
     return module.results["all"].accuracy
 
@@ -127,7 +128,7 @@ def _callbacks(
     return [
         *budget,
         EMAWeightAveraging(decay=config.optimizer.ema_decay),
-        FiniteLoss(),
+        FiniteTraining(),
         SelfDescribing(description),
         EpochSummary(),
         RunCheckpoints(
