@@ -8,6 +8,7 @@ import sys
 import pytest
 from conftest import REPOSITORY, TINY, Finished, command, compose
 from test_resume import assert_same
+from test_run import IN_A_RUN_FOLDER
 from test_stopping import DROPOUT, stopped
 
 import run
@@ -49,6 +50,18 @@ def test_a_stopped_job_goes_on(program, job, step, tmp_path):
     folder = tmp_path / "1"
     stopped(lambda *typed, folder: job(*typed, folder=folder), *typed, step=step, folder=folder)
     assert not (folder / "result.json").exists()
+    resumed = job(*typed, folder=folder)
+    assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
+    assert resumed.metrics == whole.metrics
+
+
+@IN_A_RUN_FOLDER
+def test_an_evaluation_of_a_stopped_job_does_not_finish_it(program, evaluate, job, tmp_path):
+    typed = ("model=mac", "trainer.max_epochs=2", "optimizer.ema_decay=0.8", *DROPOUT)
+    whole = program(*typed)
+    folder = tmp_path / "1"
+    stopped(lambda *typed, folder: job(*typed, folder=folder), *typed, step=12, folder=folder)
+    evaluate("mode=validate", "ckpt_path=last", folder=folder)
     resumed = job(*typed, folder=folder)
     assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
     assert resumed.metrics == whole.metrics
