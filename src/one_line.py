@@ -22,6 +22,8 @@ from dact.errors import UserError
 _SET_BY_US = "DACT_ONE_LINE_ERRORS"
 #: Seconds that another process than the first waits before it says what was wrong.
 _GRACE = 5.0
+#: What Lightning, torchrun and SLURM tell a process; 0 is the first.
+_RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -62,7 +64,7 @@ def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig]
             line = _line(error)
             if line is None or _traceback_wanted():
                 raise
-            if os.environ.get("LOCAL_RANK", "0") != "0":
+            if any(os.environ.get(name, "0") not in ("", "0") for name in _RANKS):
                 # The first process has most likely found the same, and ends this one meanwhile.
                 time.sleep(_GRACE)
             if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from clevr_files import make_questions, write_clevr, write_questions
+from clevr_files import make_questions, write_clevr, write_grid, write_questions
 from conftest import REPOSITORY, command, json_lines
 from test_resume import assert_same
 
@@ -159,8 +161,8 @@ def test_every_question_counts_once_on_any_number_of_processes(clevr, trained, q
     assert lines[0] == lines[1]
 
 
-def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
-    """As torchrun starts them: each is a program of its own, and knows its rank."""
+def start_as_torchrun(*typed, cwd):
+    """Start two processes, each a program of its own that knows its rank."""
     environment = os.environ | {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
@@ -170,12 +172,11 @@ def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
         "TORCHELASTIC_RUN_ID": "a run",
         "OMP_NUM_THREADS": "1",
     }
-    program = [sys.executable, str(REPOSITORY / "run.py"), *mini, *FIT, "data.batch_size=8"]
-    program += ["trainer=ddp_cpu", "model=dact", "trainer.max_epochs=1"]
+    program = [sys.executable, str(REPOSITORY / "run.py"), *typed]
     processes = [
         subprocess.Popen(
             program,
-            cwd=tmp_path,
+            cwd=cwd,
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -184,17 +185,85 @@ def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
         for rank in (0, 1)
     ]
     said = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    return [process.returncode for process in processes], said
+
+
+def test_processes_of_a_cluster_share_one_folder_and_one_mac(mini, tmp_path):
+    typed = (*mini, *FIT, "data.batch_size=8", "trainer=ddp_cpu", "model=dact")
+    status, said = start_as_torchrun(*typed, "trainer.max_epochs=1", cwd=tmp_path)
+    assert status == [0, 0], said
     (folder,) = (tmp_path / "logs" / "fit").iterdir()
     assert folder.name == "clevr_mini-dact-5e-3-s0"
     assert [text.count("training it first") for text in said] == [1, 0]
     assert json.loads((folder / "result.json").read_text())["accuracy"] is not None
 
 
-def stop_when(text, *typed, number, cwd, group=False):
-    """Start a run, and send it a signal when it says something; returns its status.
+ONE_FAILS = pytest.mark.faults(
+    "one process of two fails",
+    tried="features that only the second reads; a checkpoint that only the first writes",
+    happened="it names its mistake, the other one says that it lost it; a line each",
+)
 
-    With `group` all its processes get the signal, as from SLURM, systemd and `timeout`.
+
+@ONE_FAILS
+def test_a_mistake_that_only_the_second_process_finds_is_named(tmp_path):
+    root = write_clevr(tmp_path / "clevr")
+    for split, images in (("train", 7), ("val", 5)):
+        values = np.ones((images, 5, 3, 2), np.float32)
+        values[4, 0, 0, 0] = np.nan if split == "val" else 0
+        write_grid(root, split, values)
+    typed = ("data=clevr", f"data.root={root}", *FIT, "data.eval_batch_size=4", "data.batch_size=8")
+    done = command(*typed, "model=mac", "trainer=ddp_cpu", cwd=tmp_path)
+    assert done.returncode == 1
+    named, lost = done.stderr.splitlines()
+    assert re.fullmatch(r"error: .*val_features\.hdf5: row 4 holds NaN or infinity", named)
+    assert lost.startswith("error: another process of the run ended (")
+
+
+@ONE_FAILS
+def test_a_checkpoint_that_cannot_be_written_ends_all_processes_in_one_line(mini, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "checkpoints").touch()  # where a folder should be
+    typed = (*mini, *FIT, "data.batch_size=8", "trainer=ddp_cpu", "model=mac")
+    status, said = start_as_torchrun(*typed, f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert status == [1, 1], said
+    named, lost = (text.splitlines()[-1] for text in said)
+    assert re.match(r"error: checkpoint .*step000008\.ckpt cannot be written", named)
+    assert lost.startswith("error: another process of the run ended (")
+    assert "Traceback" not in "".join(said)
+
+
+def test_a_process_that_hangs_after_the_death_of_another_is_ended(tmp_path):
+    """As in a collective of GPUs, which waits for ever."""
+    code = """
+import subprocess, sys, time
+from dact.runs import observer
+observer._EVERY = observer._GRACE = 0.1
+processes = [subprocess.Popen([sys.executable, "-c", f"raise SystemExit({n})"]) for n in (0, 7)]
+with observer.observed(processes):
+    assert processes == []  # so that Lightning's own observer sees none
+    time.sleep(300)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: another process of the run ended (status 7): see")
+
+
+def second_of(pid):
+    """The process that the first one of a run of two has started, besides its data workers."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if b"train_ddp_process_1" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise AssertionError("there is no second process")
+
+
+def stop_when(text, *typed, number, cwd, whom="first"):
+    """Start a run, and send a signal when it says something; returns its status and what follows.
+
+    The signal is for the `first` process, the `second`, or `all` of them, as from SLURM, systemd
+    and `timeout`.
     """
     program = [sys.executable, str(REPOSITORY / "run.py"), *typed]
     with subprocess.Popen(
@@ -207,30 +276,40 @@ def stop_when(text, *typed, number, cwd, group=False):
     ) as process:
         for line in process.stdout:
             if text in line:
-                (os.killpg if group else os.kill)(process.pid, number)
+                pid = second_of(process.pid) if whom == "second" else process.pid
+                (os.killpg if whom == "all" else os.kill)(pid, number)
                 break
-        process.stdout.read()
-    return process.returncode
+        rest = process.stdout.read()
+    return process.returncode, rest
 
 
 @pytest.mark.faults(
     "two processes stopped",
-    tried="SIGTERM to the first and to all, data workers too, and kill -9 of the first",
-    happened="resumed, bit-identical; metrics.csv too",
+    tried="SIGTERM to the first and to all, data workers too; kill -9 of either",
+    happened="resumed, bit-identical; metrics.csv too; the one that is left says so in one line",
 )
 @pytest.mark.parametrize(
-    ("number", "group"),
-    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGKILL, False)],
+    ("number", "whom", "status"),
+    [
+        (signal.SIGTERM, "first", 143),
+        (signal.SIGTERM, "all", 143),
+        (signal.SIGKILL, "first", -9),
+        (signal.SIGKILL, "second", 1),
+    ],
 )
-def test_two_processes_stopped_go_on_as_if_they_had_not_been(mini, number, group, tmp_path):
+def test_two_processes_stopped_go_on_as_if_they_had_not_been(mini, number, whom, status, tmp_path):
     typed = (*mini, *FIT, "data.batch_size=8", "model=dact", "warm_start=none", "trainer=ddp_cpu")
     typed += ("trainer.max_epochs=12", "checkpoint_every=3", "data.num_workers=1")
     typed += ("model.dropout.memory=0.2",)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     finished(*typed, f"hydra.run.dir={whole}", cwd=tmp_path)
     there = f"hydra.run.dir={stopped}"
-    status = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path, group=group)
-    assert status == (128 + number if number == signal.SIGTERM else -number)
+    ended, said = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path, whom=whom)
+    assert ended == status
+    if whom == "second":
+        lines = [line for line in said.splitlines() if not line.startswith("epoch ")]
+        assert len(lines) == 1
+        assert lines[0].startswith("error: another process of the run ended")
     left = checkpoint.load(stopped / "checkpoints" / "last.ckpt")
     assert left["global_step"] < 12 * 8
     finished(*typed, there, "ckpt_path=last", cwd=tmp_path)
@@ -257,7 +336,7 @@ def test_a_signal_to_the_workers_too_is_obeyed_as_one_to_the_first(mini, number,
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     finished(*typed, f"hydra.run.dir={whole}", cwd=tmp_path)
     there = f"hydra.run.dir={stopped}"
-    status = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path, group=True)
+    status, _ = stop_when("epoch 2/", *typed, there, number=number, cwd=tmp_path, whom="all")
     assert status == 128 + number
     left = checkpoint.load(stopped / "checkpoints" / "last.ckpt")
     assert left["global_step"] < 20 * 8
