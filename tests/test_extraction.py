@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -290,6 +291,35 @@ def test_a_full_disk_is_known_before_anything_is_computed(images, tmp_path, monk
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(UserError, match=r"needs 0\.0 GB, but"):
         run(images, tmp_path / "out.hdf5")
+
+
+@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.faults(
+    "disk full while features are written",
+    tried="no file may grow beyond 6 KB from some batch on",
+    happened="one line; resumed with room, the same file to the byte",
+)
+def test_a_disk_that_gets_full_costs_no_row(images, tmp_path, monkeypatch, batch):
+    run(images, tmp_path / "whole.hdf5")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    proper = FeatureFile.append
+
+    def append(self, *given):
+        if self.rows_done == 3 * batch:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
+        proper(self, *given)
+
+    path = tmp_path / "out.hdf5"
+    with monkeypatch.context() as patched:
+        patched.setattr(FeatureFile, "append", append)
+        try:
+            with pytest.raises(UserError, match="File too large; mend that and run the same comm"):
+                run(images, path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not path.exists()
+    run(images, path)
+    assert path.read_bytes() == (tmp_path / "whole.hdf5").read_bytes()
 
 
 @pytest.mark.faults(
