@@ -284,7 +284,8 @@ def test_two_processes_do_not_write_one_file(images, tmp_path):
 
 @pytest.mark.faults(
     "disk full",
-    tried="before extraction and before packing; while packing",
+    tried="too little room told before extraction and before packing; no file beyond 4 KB while "
+    "packing",
     happened="one line; nothing that looks whole",
 )
 def test_a_full_disk_is_known_before_anything_is_computed(images, tmp_path, monkeypatch):
@@ -323,7 +324,9 @@ def test_a_disk_that_gets_full_costs_no_row(images, tmp_path, monkeypatch, batch
 
 
 @pytest.mark.faults(
-    "places that cannot be written", tried="features, predictions, run folders", happened="one line"
+    "places that cannot be written",
+    tried="features, predictions, run folders: a file where a folder should be",
+    happened="one line",
 )
 def test_a_place_that_cannot_be_written_is_named(images, tmp_path):
     (tmp_path / "file").write_text("")

@@ -24,7 +24,8 @@ LIMIT = 4096
 
 FULL = pytest.mark.faults(
     "disk full",
-    tried="before extraction and before packing; while packing",
+    tried="too little room told before extraction and before packing; no file beyond 4 KB while "
+    "packing",
     happened="one line; nothing that looks whole",
 )
 
@@ -54,7 +55,7 @@ def test_a_full_disk_ends_preprocessing_in_one_line(tmp_path: Path):
 
 @pytest.mark.faults(
     "disk full while something else than a checkpoint is written",
-    tried="in a fit with and without checkpoints, in a sweep, in an evaluation",
+    tried="ENOSPC in a fit with and without checkpoints, in a sweep, in an evaluation",
     happened="one line says how to go on: with ckpt_path=last, or by the same command",
 )
 @pytest.mark.parametrize(

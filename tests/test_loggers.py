@@ -60,7 +60,7 @@ class PowerCutError(Exception):
 
 @pytest.mark.faults(
     "killed while metrics.csv gets new columns",
-    tried="before the head, before the old rows and before the new one",
+    tried="an exception before the head, before the old rows and before the new one",
     happened="every row that was written is still there",
 )
 @pytest.mark.parametrize("writes", range(3))

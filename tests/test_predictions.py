@@ -146,6 +146,11 @@ def test_an_exception_before_the_first_line_is_harmless(tmp_path):
     assert everything_in(tmp_path) == []
 
 
+@pytest.mark.faults(
+    "places that cannot be written",
+    tried="features, predictions, run folders: a file where a folder should be",
+    happened="one line",
+)
 def test_a_place_that_cannot_be_written_is_named_before_any_work(trained, evaluate, tmp_path):
     (tmp_path / "file").touch()
     for name in ("", "/file/x.jsonl"):

@@ -21,7 +21,7 @@ NO_WORKERS = ("trainer=cpu", "data.num_workers=0")
 
 @pytest.mark.faults(
     "two runs in one folder",
-    tried="the second starts while the first trains",
+    tried="the second starts while the first holds the folder",
     happened="the second is refused in one line",
 )
 def test_two_runs_in_one_folder_are_refused(program, tmp_path):
@@ -42,7 +42,7 @@ def records(folder):
 
 IN_A_RUN_FOLDER = pytest.mark.faults(
     "evaluation in the folder of a training",
-    tried="validation and prediction of a finished, a stopped and a training run",
+    tried="validation and prediction of a finished and of a stopped run, and of one that holds it",
     happened="metrics.csv, result.json and options of the training stay; it goes on as before",
 )
 

@@ -120,6 +120,11 @@ def test_a_missing_checkpoint_is_named(given_path):
         run_folder.candidates(given_path, Path("run"), NAME)
 
 
+@pytest.mark.faults(
+    "places that cannot be written",
+    tried="features, predictions, run folders: a file where a folder should be",
+    happened="one line",
+)
 def test_an_unwritable_place_is_named():
     Path("logs").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write to logs/fit: .*hydra\.run\.dir=PATH"):

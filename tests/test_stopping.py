@@ -94,7 +94,7 @@ def test_the_signal_ends_the_program_as_it_does_others(program, tmp_path, capsys
 
 @pytest.mark.faults(
     "SIGTERM in validation",
-    tried="at each batch",
+    tried="in each batch of one validation",
     happened="the checkpoint of the epoch is written; resumed, bit-identical",
 )
 def test_a_signal_during_validation_waits_for_the_checkpoint_of_the_epoch(program, tmp_path):
@@ -159,7 +159,7 @@ def test_the_handler_of_a_launcher_has_the_last_word(program, tmp_path):
 
 @pytest.mark.faults(
     "a SLURM job whose time is up",
-    tried="SIGUSR1",
+    tried="SIGUSR1, with a stand-in for scontrol",
     happened="saved, requeued; goes on in its folder",
 )
 def test_a_slurm_job_whose_time_is_up_is_requeued(program, tmp_path, monkeypatch):

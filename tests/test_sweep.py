@@ -84,7 +84,7 @@ def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
 
 @pytest.mark.faults(
     "a SLURM job whose time is up",
-    tried="SIGUSR1",
+    tried="SIGUSR1, with a stand-in for scontrol",
     happened="saved, requeued; goes on in its folder",
 )
 def test_a_requeued_job_goes_on_in_its_folder(program, monkeypatch, tmp_path):
