@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> float | None:
     try:
         return run(cfg, folder=folder, typed=list(hydra_config.overrides.task), sweep=sweep)
     except BaseException:
-        run_folder.remove_if_unused(folder)
+        run_folder.remove_if_unused(run_folder.records_of(folder, cfg.mode))
         raise
 
 

@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from rich.console import Console
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from dact import checkpoint as checkpoints
 from dact.errors import UserError
@@ -27,8 +28,11 @@ class SelfDescribing(Callback):
         checkpoint[checkpoints.ENTRY] = checkpoints.entry(self.description, pl_module.results)
 
 
-class FiniteLoss(Callback):
-    """Ends a training whose loss is no number any more, before anything bad is saved.
+class FiniteTraining(Callback):
+    """Ends a training whose loss or weights are no numbers any more, before they do any harm.
+
+    Weights may go bad under a good loss: of an infinite gradient Adam makes NaN, and the embedding
+    of a rare word is not met again for long. Nothing bad is validated, saved or kept for others.
 
     The first bad batch is noted on the device, and looked up only where the program waits for the
     device anyway, or on the CPU, where that costs nothing.
@@ -36,6 +40,7 @@ class FiniteLoss(Callback):
 
     def __init__(self) -> None:
         self._first_bad: Tensor | None = None
+        """Twice the number of the batch; plus one if its loss was good, but not what it made."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Nothing bad so far."""
@@ -49,17 +54,27 @@ class FiniteLoss(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the loss.
+        """Look at the loss, and at the weights after the step.
 
         Raises:
-            UserError: it was NaN or infinite.
+            UserError: something is NaN or infinite.
         """
-        place = trainer.current_epoch * trainer.num_training_batches + batch_idx
-        bad = ~torch.isfinite(outputs["loss"].detach())
-        torch.minimum(self._first_bad, torch.where(bad, place, _NEVER), out=self._first_bad)
+        place = 2 * (trainer.current_epoch * trainer.num_training_batches + batch_idx)
+        good = torch.isfinite(get_total_norm(list(pl_module.parameters())))
+        bad = torch.where(good, _NEVER, place + 1)
+        bad = torch.where(torch.isfinite(outputs["loss"].detach()), bad, place)
+        torch.minimum(self._first_bad, bad, out=self._first_bad)
         logs = trainer.global_step % trainer.log_every_n_steps == 0
-        if logs or (pl_module.device.type == "cpu" and trainer.world_size == 1):
+        if logs or self._costs_nothing(trainer):
             self._check(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validate nothing bad.
+
+        Raises:
+            UserError: something is NaN or infinite.
+        """
+        self._check(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -67,21 +82,28 @@ class FiniteLoss(Callback):
         """Save nothing bad.
 
         Raises:
-            UserError: the loss was NaN or infinite.
+            UserError: something is NaN or infinite.
         """
-        if self._first_bad is not None:
-            self._check(trainer)
+        self._check(trainer)
+
+    @staticmethod
+    def _costs_nothing(trainer: pl.Trainer) -> bool:
+        return trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
 
     def _check(self, trainer: pl.Trainer) -> None:
-        place = int(trainer.strategy.reduce(self._first_bad.clone(), reduce_op="min"))
-        if place == _NEVER:
+        if self._first_bad is None:  # before training
             return
+        found = int(trainer.strategy.reduce(self._first_bad.clone(), reduce_op="min"))
+        if found == _NEVER:
+            return
+        place, only_weights = divmod(found, 2)
         epoch, batch = divmod(place, trainer.num_training_batches)
+        what = "weights after" if only_weights else "loss of"
         raise UserError(
-            f"the loss of batch {batch} in epoch {epoch} (both counted from 0) is NaN or infinite: "
-            f"the checkpoints of before are good; go on from one of them with ckpt_path=PATH and a "
-            "lower optimizer.learning_rate or trainer.gradient_clip_val, or look for the cause "
-            "with trainer.detect_anomaly=true"
+            f"the {what} batch {batch} in epoch {epoch} (both counted from 0) "
+            f"{'are' if only_weights else 'is'} NaN or infinite: the checkpoints of before are "
+            "good; go on from one of them with ckpt_path=PATH and a lower optimizer.learning_rate "
+            "or trainer.gradient_clip_val, or look for the cause with trainer.detect_anomaly=true"
         )
 
 

@@ -38,6 +38,7 @@ def register() -> None:
     for name, resolver in (
         ("run_name", run_folder.run_name),
         ("run_folder", run_folder.allocate),
+        ("hydra_folder", run_folder.hydra_folder),
         ("wandb_offline", _without_wandb_key),
     ):
         OmegaConf.register_new_resolver(name, resolver, replace=True)

@@ -7,14 +7,14 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
 from dact.metrics import Agreement, AnswerMetrics, GroupMeans, LossMeans
 from dact.models.network import MACNetwork, VQAOutput
 from dact.optimizers import make_adam
-from dact.schedules import trapezoid
+from dact.schedules import StepLambdaLR, trapezoid
 
 
 class Prediction(NamedTuple):
@@ -208,7 +208,7 @@ class VQALitModule(pl.LightningModule):
         if self.schedule != "trapezoid":
             return optimizer
         self._total_steps = None
-        scheduler = LambdaLR(optimizer, self._trapezoid)
+        scheduler = StepLambdaLR(optimizer, self._trapezoid)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

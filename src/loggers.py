@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ class _ContinuedWriter(ExperimentWriter):
             reader = csv.DictReader(file)
             rows = [row for row in reader if _is_whole(row) and int(row["step"]) < step]
             self.metrics_keys = list(reader.fieldnames or [])
+        self._replace(path, rows)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Give the file new columns; Lightning's own empties it first, and may be killed then."""
+        path = Path(self.metrics_file_path)
+        with path.open(newline="") as file:
+            self._replace(path, list(csv.DictReader(file)))
+
+    def _replace(self, path: Path, rows: Iterable[dict[str, Any]]) -> None:
         temporary = path.with_name(f".{path.name}.tmp")
         with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)

@@ -15,13 +15,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dact import command_line
+from dact import command_line, run_folder
 from dact.errors import UserError
 
 #: In the environment when it was us who set HYDRA_FULL_ERROR.
 _SET_BY_US = "DACT_ONE_LINE_ERRORS"
 #: Seconds that another process than the first waits before it says what was wrong.
 _GRACE = 5.0
+#: What Lightning, torchrun and SLURM tell a process; 0 is the first.
+_RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
+_SAME = "run the same command again"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -59,10 +62,10 @@ def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig]
         try:
             return task(cfg)
         except Exception as error:
-            line = _line(error)
+            line = _line(error, again=_again(cfg))
             if line is None or _traceback_wanted():
                 raise
-            if os.environ.get("LOCAL_RANK", "0") != "0":
+            if any(os.environ.get(name, "0") not in ("", "0") for name in _RANKS):
                 # The first process has most likely found the same, and ends this one meanwhile.
                 time.sleep(_GRACE)
             if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -78,13 +81,22 @@ def _traceback_wanted() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR") == "1" and _SET_BY_US not in os.environ
 
 
-def _line(error: BaseException) -> str | None:
+def _again(cfg: DictConfig) -> str:
+    """How to go on with what Hydra runs; a sweep, and all that is no training, as before."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    if cfg.get("mode") != "fit" or hydra is None or hydra.mode == RunMode.MULTIRUN:
+        return _SAME
+    begun = run_folder.has_begun(Path(hydra.runtime.output_dir))
+    return "go on with ckpt_path=last" if begun else _SAME
+
+
+def _line(error: BaseException, again: str = _SAME) -> str | None:
     """What to say of a mistake of the user or a full disk; None of anything else."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{os.strerror(error.errno)}: make room and run the same command again"
+        return f"{where}{os.strerror(error.errno)}: make room and {again}"
     return None
 
 

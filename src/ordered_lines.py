@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytorch_lightning as pl
+from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import Callback
 
 from dact.errors import UserError
@@ -35,6 +36,7 @@ class OrderedLines(Callback, ABC):
         self.path = path
         self._part = path
         self._file: BinaryIO | None = None
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         self._positions = array("q")
         self._sizes = array("q")
 
@@ -46,14 +48,21 @@ class OrderedLines(Callback, ABC):
         """Open the temporary file of this process.
 
         Raises:
-            UserError: the place cannot be written to.
+            UserError: the place cannot be written to, or another run is writing there.
         """
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if trainer.is_global_zero:
+                self._lock.acquire(timeout=0)
+            trainer.strategy.barrier("the file is ours")  # else the parts are those of another run
             self._part = self._part_of(trainer.global_rank)
             self._file = self._part.open("wb")
+        except Timeout as error:
+            raise UserError(
+                f"{self.option}={self.path} is being written by another run: give another path"
+            ) from error
         except OSError as error:
             raise UserError(
                 f"{self.option}={self.path} cannot be written: {error.strerror}"
@@ -81,6 +90,7 @@ class OrderedLines(Callback, ABC):
         if trainer.is_global_zero:
             _join([self._part_of(rank) for rank in range(trainer.world_size)], self.frame)
             os.replace(self._part, self.path)
+        self._let_go()
 
     # Validation hands out the same as prediction.
 
@@ -107,6 +117,12 @@ class OrderedLines(Callback, ABC):
             self._file.close()
             self._part.unlink(missing_ok=True)
             _index_of(self._part).unlink(missing_ok=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock.is_locked:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
 
 def _index_of(part: Path) -> Path:

@@ -1,5 +1,26 @@
 """Schedules of the learning rate."""
 
+import warnings
+from typing import Any
+
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class StepLambdaLR(LambdaLR):
+    """A `LambdaLR` for every step, also for a first one that a gradient scaler has left out.
+
+    PyTorch warns of that, as if the optimizer had been forgotten.
+    """
+
+    def step(self, *arguments: Any) -> None:
+        """See PyTorch."""
+        if self.last_epoch > 0:
+            super().step(*arguments)
+            return
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before")
+            super().step(*arguments)
+
 
 def trapezoid(step: int, total: float, *, warmup: float, decay: float) -> float:
     """Factor in 0..1 of the rate at a step: up in a line, flat, and down in a line to 0.

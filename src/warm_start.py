@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from dact import checkpoint as checkpoints
 from dact import checkpoint_file
@@ -60,20 +61,33 @@ def folder(
 
 
 def find(place: Path) -> StartingPoint | None:
-    """The cached MAC, or None."""
+    """The cached MAC, or None; one that is of no use counts as none, with a warning."""
     path = place / FILE
     if not path.exists():
         return None
-    return _starting_point(path, checkpoints.load(path))
+    try:
+        checkpoint = checkpoints.load(path)
+    except UserError as error:
+        rank_zero_warn(f"the MAC that was kept is of no use: {error}")
+        return None
+    if not _is_finite(checkpoint):
+        rank_zero_warn(f"the MAC that was kept is of no use: {path} holds NaN or infinity")
+        return None
+    return _starting_point(path, checkpoint)
 
 
 def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
-    """Cache a trained MAC unless a better one is there; returns whether it was kept."""
+    """Cache a trained MAC unless a better one is there; returns whether it was kept.
+
+    One with weights that are no numbers is not kept.
+    """
+    if not _is_finite(checkpoint):
+        return False
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / "lock"):
         known = find(place)
         new = checkpoints.results(checkpoint)["all"].accuracy
-        if known is not None and known.results["all"].accuracy >= new:
+        if known is not None and "all" in known.results and known.results["all"].accuracy >= new:
             return False
         checkpoint_file.write(place / FILE, checkpoint)
         return True
@@ -115,6 +129,10 @@ def _gate_names(network: MACNetwork) -> set[str]:
         return set()
     own = {id(parameter) for parameter in network.gate.parameters()}
     return {name for name, p in network.named_parameters() if id(p) in own}
+
+
+def _is_finite(checkpoint: dict[str, Any]) -> bool:
+    return all(bool(value.isfinite().all()) for value in checkpoint["state_dict"].values())
 
 
 def _starting_point(path: Path, checkpoint: dict[str, Any]) -> StartingPoint:

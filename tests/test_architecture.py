@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 #: Every file of the package, lowest first: a file imports only from names before its own. A new
 #: file has to be put where it belongs. "." is the `__init__` of the package before the colon.
 LAYERS = """
-errors allocator batch options schema command_line one_line stopping run_folder checks config
+errors allocator batch options schema command_line stopping run_folder one_line checks config
 console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
@@ -32,7 +32,8 @@ models: halting.policy halting.loop halting.fixed halting.act halting.dact
 models: halting.pondernet halting
 models: network factory reference .
 losses metrics optimizers schedules
-datamodules: question_writer question_shards gqa_questions question_cache collate orders loaders
+datamodules: question_writer question_shards gqa_questions question_cache collate orders
+datamodules: worker_signals loaders
 datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
 extraction: packaged images backbones feature_file extract .
@@ -40,7 +41,7 @@ lit_module checkpoint_file checkpoint growth saving
 warm_start callbacks ordered_lines predictions loggers trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . processes parts restore explain start fit official evaluate job compare
+runs: . observer processes parts restore explain start fit official evaluate job compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

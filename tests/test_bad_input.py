@@ -22,8 +22,8 @@ ODD_DATA = pytest.mark.faults(
     happened="one line; nothing left behind",
 )
 KILLED = pytest.mark.faults(
-    "killed while data are preprocessed",
-    tried="in the middle of a file; leftovers of a killed process",
+    "preprocessing that does not come to its end",
+    tried="an exception in the middle of a file; leftovers as of a killed process",
     happened="done again; nothing half-written is used",
 )
 OTHER_CHECKPOINT = pytest.mark.faults(

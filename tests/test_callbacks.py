@@ -47,7 +47,7 @@ def test_every_checkpoint_holds_the_results_of_its_own_epoch(program):
     assert [one.steps for one in saved] == [row["val/steps"] for row in rows]
 
 
-# Losses.
+# Losses and weights.
 
 
 @pytest.mark.faults(
@@ -76,6 +76,56 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spoils_nothing(
     for path in found:
         weights = checkpoint.load(path)["current_model_state"].values()
         assert all(weight.isfinite().all() for weight in weights)
+
+
+def spoil_gradients(monkeypatch, step, seen):
+    """An infinite gradient for one parameter in that step, under a loss that is as it was."""
+
+    def on_after_backward(self):
+        if self.global_step == step:
+            self.network.head.output.bias.grad.fill_(float("inf"))
+
+    proper = VQALitModule.validation_step
+
+    def validation_step(self, batch, batch_idx):
+        seen.append(self.global_step)
+        return proper(self, batch, batch_idx)
+
+    monkeypatch.setattr(VQALitModule, "on_after_backward", on_after_backward)
+    monkeypatch.setattr(VQALitModule, "validation_step", validation_step)
+
+
+@pytest.mark.faults(
+    "weights of NaN under a good loss",
+    tried="an infinite gradient in the first, an inner and the last batch, found at once and when "
+    "something is to be saved or validated",
+    happened="one line names the batch; nothing of it is saved, validated or kept for others",
+)
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [(0, "batch 0 in epoch 0"), (7, "batch 7 in epoch 0"), (15, "batch 7 in epoch 1")],
+)
+def test_weights_that_are_no_numbers_end_the_run_and_spoil_nothing(
+    program, monkeypatch, tmp_path, step, said, at_once
+):
+    validated = []
+    spoil_gradients(monkeypatch, step, validated)
+    typed = ("model=mac", "trainer.max_epochs=2", "checkpoint_every=3", "keep_checkpoints=-1")
+    if not at_once:  # as on a GPU, or with several processes
+        monkeypatch.setattr(callbacks.FiniteTraining, "_costs_nothing", lambda self, trainer: False)
+        typed += ("trainer.log_every_n_steps=1000", "trainer.num_sanity_val_steps=0")
+    with pytest.raises(UserError, match=f"the weights after {said} .* are NaN or infinite"):
+        program(*typed, folder=tmp_path / "bad")
+    found = sorted((tmp_path / "bad").glob("checkpoints/epoch*"))
+    assert [int(path.stem[-6:]) for path in found] == [n for n in (3, 6, 8, 9, 12, 15) if n <= step]
+    for path in found:
+        saved = checkpoint.load(path)
+        for part in ("current_model_state", "state_dict"):
+            assert all(weight.isfinite().all() for weight in saved[part].values())
+    assert all(one <= step for one in validated)
+    assert not (tmp_path / "bad" / "result.json").exists()
+    assert not list((tmp_path / "cache" / "warm_start").glob("*/mac.ckpt"))
 
 
 # What is said.

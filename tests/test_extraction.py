@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -283,7 +284,8 @@ def test_two_processes_do_not_write_one_file(images, tmp_path):
 
 @pytest.mark.faults(
     "disk full",
-    tried="before extraction and before packing; while packing",
+    tried="too little room told before extraction and before packing; no file beyond 4 KB while "
+    "packing",
     happened="one line; nothing that looks whole",
 )
 def test_a_full_disk_is_known_before_anything_is_computed(images, tmp_path, monkeypatch):
@@ -292,8 +294,39 @@ def test_a_full_disk_is_known_before_anything_is_computed(images, tmp_path, monk
         run(images, tmp_path / "out.hdf5")
 
 
+@pytest.mark.parametrize("batch", range(4))
 @pytest.mark.faults(
-    "places that cannot be written", tried="features, predictions, run folders", happened="one line"
+    "disk full while features are written",
+    tried="no file may grow beyond 6 KB from some batch on",
+    happened="one line; resumed with room, the same file to the byte",
+)
+def test_a_disk_that_gets_full_costs_no_row(images, tmp_path, monkeypatch, batch):
+    run(images, tmp_path / "whole.hdf5")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    proper = FeatureFile.append
+
+    def append(self, *given):
+        if self.rows_done == 3 * batch:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
+        proper(self, *given)
+
+    path = tmp_path / "out.hdf5"
+    with monkeypatch.context() as patched:
+        patched.setattr(FeatureFile, "append", append)
+        try:
+            with pytest.raises(UserError, match="File too large; mend that and run the same comm"):
+                run(images, path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not path.exists()
+    run(images, path)
+    assert path.read_bytes() == (tmp_path / "whole.hdf5").read_bytes()
+
+
+@pytest.mark.faults(
+    "places that cannot be written",
+    tried="features, predictions, run folders: a file where a folder should be",
+    happened="one line",
 )
 def test_a_place_that_cannot_be_written_is_named(images, tmp_path):
     (tmp_path / "file").write_text("")

@@ -1,5 +1,6 @@
 """A disk without room ends a program in one line, and leaves nothing that looks whole."""
 
+import errno
 import resource
 import subprocess
 import sys
@@ -8,10 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from dact.datamodules import gqa_mini
 from dact.datamodules.packed_file import ArrayWriter
 from dact.errors import UserError
+from dact.one_line import ends_in_one_line
 
 #: Bytes that a file may have before the system refuses more, as a full disk does.
 LIMIT = 4096
@@ -19,7 +24,8 @@ LIMIT = 4096
 
 FULL = pytest.mark.faults(
     "disk full",
-    tried="before extraction and before packing; while packing",
+    tried="too little room told before extraction and before packing; no file beyond 4 KB while "
+    "packing",
     happened="one line; nothing that looks whole",
 )
 
@@ -45,6 +51,38 @@ def test_a_full_disk_ends_preprocessing_in_one_line(tmp_path: Path):
     assert "File too large: make room and run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path for path in cache.rglob("*") if path.suffix == ".h5"] == []
+
+
+@pytest.mark.faults(
+    "disk full while something else than a checkpoint is written",
+    tried="ENOSPC in a fit with and without checkpoints, in a sweep, in an evaluation",
+    happened="one line says how to go on: with ckpt_path=last, or by the same command",
+)
+@pytest.mark.parametrize(
+    ("mode", "run", "begun", "again"),
+    [
+        ("fit", RunMode.RUN, True, "go on with ckpt_path=last"),
+        ("fit", RunMode.RUN, False, "run the same command again"),
+        ("fit", RunMode.MULTIRUN, True, "run the same command again"),
+        ("validate", RunMode.RUN, True, "run the same command again"),
+    ],
+)
+def test_a_full_disk_says_how_to_go_on(tmp_path, monkeypatch, capsys, mode, run, begun, again):
+    @ends_in_one_line
+    def task(cfg):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+    if begun:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "epoch00-step000003.ckpt").touch()
+    known = SimpleNamespace(mode=run, runtime=SimpleNamespace(output_dir=str(tmp_path)))
+    monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: known))
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(OSError if run == RunMode.MULTIRUN else SystemExit) as ended:
+        task(OmegaConf.create({"mode": mode}))
+    said = f"{capsys.readouterr().err}{ended.value}"
+    assert f"error: metrics.csv: No space left on device: make room and {again}" in said
 
 
 @FULL

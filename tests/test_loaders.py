@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,24 @@ def test_mistakes_found_by_workers_are_one_line(root: Path) -> None:
         list(module.val_dataloader())
     path = root / "features" / "val_features.hdf5"
     assert str(caught.value) == f"{path}: row 3 holds NaN or infinity"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("name", ["TERM", "INT", "USR1", "USR2"])
+def test_signals_to_all_processes_leave_workers_at_work(root: Path, name: str) -> None:
+    module = ready(root, batch_size=4, num_workers=2)
+    alone = list(ready(root, batch_size=4).val_dataloader())
+    loader = module.val_dataloader()
+    batches = iter(loader)
+    first = next(batches)
+    workers = loader._iterator._workers
+    subprocess.run(["kill", f"-{name}", *(str(worker.pid) for worker in workers)], check=True)
+    assert all(same(a, b) for a, b in zip([first, *batches], alone, strict=True))
+    for worker in workers:
+        assert worker.is_alive()
+        worker.terminate()  # as PyTorch does with what does not end by itself
+        worker.join(20)
+        assert worker.exitcode == 0
 
 
 def test_a_worker_s_death_is_one_line_wherever_pytorch_tells_of_it() -> None:

@@ -54,6 +54,42 @@ def test_new_columns_may_come_later(tmp_path):
     assert rows_of(tmp_path) == [(1, "1", ""), (2, "", "5"), (3, "3", "6")]
 
 
+class PowerCutError(Exception):
+    """Ends a process where no one expects it."""
+
+
+@pytest.mark.faults(
+    "killed while metrics.csv gets new columns",
+    tried="an exception before the head, before the old rows and before the new one",
+    happened="every row that was written is still there",
+)
+@pytest.mark.parametrize("writes", range(3))
+def test_a_kill_while_columns_are_added_costs_no_row(tmp_path, monkeypatch, writes):
+    log(tmp_path, [(1, {"a": 1}), (2, {"a": 2})])
+    left = [writes]
+
+    def cut(proper):
+        def write(*arguments):
+            if not left[0]:
+                raise PowerCutError
+            left[0] -= 1
+            return proper(*arguments)
+
+        return write
+
+    with monkeypatch.context() as patched:
+        patched.setattr(csv.DictWriter, "writeheader", cut(csv.DictWriter.writeheader))
+        patched.setattr(csv.DictWriter, "writerows", cut(csv.DictWriter.writerows))
+        logger = ContinuedCSVLogger(str(tmp_path))
+        logger.experiment._continued = True  # as in the process that wrote the rows above
+        logger.experiment.metrics_keys = ["a", "step"]
+        with pytest.raises(PowerCutError):
+            logger.log_metrics({"b": 5}, 3)
+    assert [row[:2] for row in rows_of(tmp_path)] == [(1, "1"), (2, "2")]
+    log(tmp_path, [(3, {"b": 5})])
+    assert rows_of(tmp_path) == [(1, "1", ""), (2, "2", ""), (3, "", "5")]
+
+
 def test_a_run_that_logs_nothing_leaves_the_file_alone(tmp_path):
     log(tmp_path, [(1, {"a": 1})])
     log(tmp_path, [])

@@ -120,11 +120,37 @@ def test_a_stopped_prediction_leaves_the_old_file(tmp_path):
     assert everything_in(tmp_path) == ["x.jsonl"]
 
 
+@pytest.mark.faults(
+    "two runs write one file of predictions",
+    tried="the second begins while the first writes, and when it has ended",
+    happened="the second is refused in one line, or replaces a whole file by a whole file",
+)
+def test_two_runs_do_not_write_one_file(tmp_path):
+    path = tmp_path / "x.jsonl"
+    first, second = make_writer(path), make_writer(path)
+    written(first, [outputs([3, 4])])
+    for process_of_second in (process(0), process(0, 2)):
+        with pytest.raises(UserError, match=r"x\.jsonl is being written by another run: give"):
+            second.on_predict_start(process_of_second, None)
+        second.on_exception(None, None, UserError())
+    first.on_predict_end(process(), None)
+    assert [json.loads(line)["question_id"] for line in path.read_text().splitlines()] == [3, 4]
+    written(second, [outputs([7])])
+    second.on_predict_end(process(), None)
+    assert [json.loads(line)["question_id"] for line in path.read_text().splitlines()] == [7]
+    assert everything_in(tmp_path) == ["x.jsonl"]
+
+
 def test_an_exception_before_the_first_line_is_harmless(tmp_path):
     make_writer(tmp_path / "x.jsonl").on_exception(None, None, KeyboardInterrupt())
     assert everything_in(tmp_path) == []
 
 
+@pytest.mark.faults(
+    "places that cannot be written",
+    tried="features, predictions, run folders: a file where a folder should be",
+    happened="one line",
+)
 def test_a_place_that_cannot_be_written_is_named_before_any_work(trained, evaluate, tmp_path):
     (tmp_path / "file").touch()
     for name in ("", "/file/x.jsonl"):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ NO_WORKERS = ("trainer=cpu", "data.num_workers=0")
 
 @pytest.mark.faults(
     "two runs in one folder",
-    tried="the second starts while the first trains",
+    tried="the second starts while the first holds the folder",
     happened="the second is refused in one line",
 )
 def test_two_runs_in_one_folder_are_refused(program, tmp_path):
@@ -28,9 +29,74 @@ def test_two_runs_in_one_folder_are_refused(program, tmp_path):
     folder.mkdir()
     with (
         run_folder.taken(folder),
-        pytest.raises(UserError, match="another run is training in"),
+        pytest.raises(UserError, match="another run is at work in"),
     ):
         program("model=mac", folder=folder)
+
+
+def records(folder):
+    """What a run has left about itself, to the byte."""
+    names = ["metrics.csv", "result.json", ".hydra/config.yaml", ".hydra/overrides.yaml"]
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+
+
+IN_A_RUN_FOLDER = pytest.mark.faults(
+    "evaluation in the folder of a training",
+    tried="validation and prediction of a finished and of a stopped run, and of one that holds it",
+    happened="metrics.csv, result.json and options of the training stay; it goes on as before",
+)
+
+
+@IN_A_RUN_FOLDER
+@pytest.mark.parametrize("mode", ["validate", "predict"])
+def test_an_evaluation_leaves_the_records_of_the_training_alone(program, evaluate, mode):
+    fitted = program("model=mac", "trainer.max_epochs=2")
+    before = records(fitted.folder)
+    for _ in range(2):
+        evaluate(f"mode={mode}", "ckpt_path=last", folder=fitted.folder)
+    assert records(fitted.folder) == before
+    own = json.loads((fitted.folder / mode / "result.json").read_text())
+    assert own["options"]["mode"] == mode
+    assert own["accuracy"] == (fitted.value if mode == "validate" else None)
+    assert (fitted.folder / mode / "metrics.csv").exists() == (mode == "validate")
+    assert (fitted.folder / "predictions.jsonl").exists() == (mode == "predict")
+
+
+@IN_A_RUN_FOLDER
+def test_an_evaluation_of_a_run_that_trains_does_not_wait_for_it(program, evaluate):
+    fitted = program("model=mac")
+    with run_folder.taken(fitted.folder):
+        value = evaluate("mode=validate", "ckpt_path=last", folder=fitted.folder).value
+    assert value == fitted.value
+
+
+@pytest.mark.parametrize("place", ["", "validate"])
+def test_two_evaluations_in_one_folder_are_refused(trained, evaluate, tmp_path, place):
+    folder = tmp_path / "run"
+    if place:
+        shutil.copytree(trained.mac.folder, folder)
+    with (
+        run_folder.taken(folder / place),
+        pytest.raises(UserError, match="another run is at work in"),
+    ):
+        evaluate("mode=validate", f"ckpt_path={trained.mac.last}", folder=folder)
+
+
+@IN_A_RUN_FOLDER
+@pytest.mark.slow
+def test_hydra_leaves_the_options_of_the_training_alone(mini_root, tmp_path):
+    data = (f"data.root={mini_root}", f"data.cache_dir={tmp_path / 'cache'}")
+    folder = tmp_path / "run"
+    there = ("ckpt_path=last", f"hydra.run.dir={folder}")
+    assert command("model=mac", *data, *TINY, there[1], cwd=tmp_path).returncode == 0
+    before = records(folder)
+    for mode, split, status in (("validate", "val", 0), ("test", "tset", 1)):
+        typed = (f"mode={mode}", f"data.split={split}", *data, "trainer=cpu", *there)
+        done = command(*typed, cwd=tmp_path)
+        assert done.returncode == status, done.stderr
+    assert records(folder) == before
+    assert len(before) == len(records(folder / "validate")) == 4
+    assert not (folder / "test").exists()
 
 
 def test_a_fit_ends_with_its_results_and_what_they_compare_with(program, capsys):

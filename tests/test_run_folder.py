@@ -128,6 +128,11 @@ def test_a_missing_checkpoint_is_named(given_path):
         run_folder.candidates(given_path, Path("run"), NAME)
 
 
+@pytest.mark.faults(
+    "places that cannot be written",
+    tried="features, predictions, run folders: a file where a folder should be",
+    happened="one line",
+)
 def test_an_unwritable_place_is_named():
     Path("logs").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write to logs/fit: .*hydra\.run\.dir=PATH"):
@@ -163,3 +168,15 @@ def test_an_evaluation_is_called_after_the_run_that_it_evaluates():
         run_folder.allocate.cache_clear()
         folder = run_folder.allocate("validate", NAME, str(path))
         assert folder == f"logs/validate/clevr-mac-0-s3{number}"
+
+
+def test_only_an_evaluation_in_the_folder_of_a_training_has_a_place_of_its_own():
+    make_checkpoint("fitted", 0, 1)
+    Path("fresh").mkdir()
+    places = {
+        (folder, mode): run_folder.hydra_folder(mode, folder)
+        for folder in ("fitted", "fresh")
+        for mode in ("fit", "predict")
+    }
+    assert {key for key, place in places.items() if place != ".hydra"} == {("fitted", "predict")}
+    assert places["fitted", "predict"] == "predict/.hydra"

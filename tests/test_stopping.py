@@ -111,7 +111,7 @@ def test_the_signal_ends_the_program_as_it_does_others(program, tmp_path, capsys
 
 @pytest.mark.faults(
     "SIGTERM in validation",
-    tried="at each batch",
+    tried="in each batch of one validation",
     happened="the checkpoint of the epoch is written; resumed, bit-identical",
 )
 def test_a_signal_during_validation_waits_for_the_checkpoint_of_the_epoch(program, tmp_path):
@@ -189,7 +189,7 @@ def slurm(tmp_path, monkeypatch):
 
 @pytest.mark.faults(
     "a SLURM job whose time is up",
-    tried="SIGUSR1 while it trains, and before",
+    tried="SIGUSR1 while it trains, and before, with a stand-in for scontrol",
     happened="saved, requeued; goes on in its folder",
 )
 def test_a_slurm_job_whose_time_is_up_is_requeued(program, slurm, tmp_path):
@@ -202,7 +202,7 @@ def test_a_slurm_job_whose_time_is_up_is_requeued(program, slurm, tmp_path):
 
 @pytest.mark.faults(
     "a SLURM job whose time is up",
-    tried="SIGUSR1 while it trains, and before",
+    tried="SIGUSR1 while it trains, and before, with a stand-in for scontrol",
     happened="saved, requeued; goes on in its folder",
 )
 def test_a_slurm_job_whose_time_is_up_before_it_trains_is_requeued(program, slurm, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, TINY, Finished, command, compose
 from test_resume import assert_same
+from test_run import IN_A_RUN_FOLDER
 from test_stopping import DROPOUT, stopped
 
 import run
@@ -78,6 +79,18 @@ def test_a_stopped_job_goes_on(program, job, step, tmp_path):
     assert resumed.metrics == whole.metrics
 
 
+@IN_A_RUN_FOLDER
+def test_an_evaluation_of_a_stopped_job_does_not_finish_it(program, evaluate, job, tmp_path):
+    typed = ("model=mac", "trainer.max_epochs=2", "optimizer.ema_decay=0.8", *DROPOUT)
+    whole = program(*typed)
+    folder = tmp_path / "1"
+    stopped(lambda *typed, folder: job(*typed, folder=folder), *typed, step=12, folder=folder)
+    evaluate("mode=validate", "ckpt_path=last", folder=folder)
+    resumed = job(*typed, folder=folder)
+    assert_same(resumed.checkpoint["state_dict"], whole.checkpoint["state_dict"])
+    assert resumed.metrics == whole.metrics
+
+
 def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
     program, job, tmp_path, capsys
 ):
@@ -95,7 +108,7 @@ def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
 
 @pytest.mark.faults(
     "a SLURM job whose time is up",
-    tried="SIGUSR1 while it trains, and before",
+    tried="SIGUSR1 while it trains, and before, with a stand-in for scontrol",
     happened="saved, requeued; goes on in its folder",
 )
 def test_a_requeued_job_goes_on_in_its_folder(program, monkeypatch, tmp_path):

@@ -58,6 +58,54 @@ def test_only_a_better_one_replaces_it(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "mac.ckpt"]
 
 
+DAMAGED = pytest.mark.faults(
+    "a kept MAC that is damaged",
+    tried="cut short at 3 places, half a checkpoint, NaN, no permission",
+    happened="a warning names it; it is trained and kept anew",
+)
+
+
+def spoil(path, how):
+    """Damage a kept MAC."""
+    if how == "half":
+        torch.save({checkpoint.ENTRY: {}}, path)
+    elif how == "nan":
+        saved = checkpoint.load(path)
+        next(iter(saved["state_dict"].values())).view(-1)[0] = float("nan")
+        checkpoint_file.write(path, saved)
+    else:
+        path.write_bytes(path.read_bytes()[: int(how * path.stat().st_size)])
+
+
+@DAMAGED
+@pytest.mark.parametrize("how", [0.0, 0.5, 0.99, "half", "nan"])
+def test_one_that_is_damaged_counts_as_none(tmp_path, how):
+    assert warm_start.offer(tmp_path, entry(0.5, 1.0))
+    spoil(tmp_path / "mac.ckpt", how)
+    with pytest.warns(UserWarning, match=r"the MAC that was kept is of no use: .*mac\.ckpt"):
+        assert warm_start.find(tmp_path) is None
+    with pytest.warns(UserWarning, match=r"the MAC that was kept is of no use: .*mac\.ckpt"):
+        assert warm_start.offer(tmp_path, entry(0.4, 2.0))
+    assert kept(tmp_path) == 2
+
+
+@DAMAGED
+def test_one_that_may_not_be_read_counts_as_none(tmp_path, monkeypatch):
+    assert warm_start.offer(tmp_path, entry(0.5, 1.0))
+
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("torch.load", refuse)
+    with pytest.warns(UserWarning, match=r"of no use: .*mac\.ckpt may not be read"):
+        assert warm_start.find(tmp_path) is None
+
+
+def test_one_that_is_no_number_is_not_kept(tmp_path):
+    assert not warm_start.offer(tmp_path, entry(0.9, float("nan")))
+    assert warm_start.find(tmp_path) is None
+
+
 def test_offers_wait_for_each_other(tmp_path, monkeypatch):
     held = []
     acquire = FileLock.__enter__
@@ -186,6 +234,18 @@ def test_clevr_mini_trains_the_missing_mac_once(program, capsys, tmp_path):
     program("model=act", "ponder=0", "model.max_steps=2")
     assert f"starting from the MAC in {path}" in capsys.readouterr().out
     assert cached(tmp_path / "cache") == [path]
+
+
+@DAMAGED
+@pytest.mark.parametrize("model", ["mac", "dact"])
+def test_a_damaged_mac_costs_a_training_and_not_the_run(program, model, tmp_path):
+    program("model=mac")
+    (path,) = cached(tmp_path / "cache")
+    spoil(path, 0.5)
+    with pytest.warns(UserWarning, match="the MAC that was kept is of no use"):
+        finished = program(f"model={model}")
+    assert (finished.folder / "result.json").exists()
+    assert warm_start.find(path.parent).results["all"].accuracy > 0
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from dact.errors import UserError
 
 from .collate import VQADataset
 from .orders import Order, by_image, share_of, training_order
+from .worker_signals import held_back, ignored_in_worker
 
 
 class ShardSampler(DistributedSampler):
@@ -112,8 +113,10 @@ class VQALoader(DataLoader):
         self._batches_done, self._batches_to_skip = self._batches_to_skip, 0
         if self._batches_done:
             self.sampler.skip_once(self._batches_done * self.batch_size)
+        with held_back():  # a first epoch starts the workers
+            batches = super().__iter__()
         try:
-            for batch in super().__iter__():
+            for batch in batches:
                 self._batches_done += 1
                 yield batch
         except UserError as error:
@@ -175,6 +178,7 @@ def make_loader(
         batch_size=batch_size,
         sampler=sampler,
         collate_fn=_keep,
+        worker_init_fn=ignored_in_worker,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
@@ -105,7 +106,7 @@ class FeatureFile:
             skipped: (n,) which of the images could not be read.
 
         Raises:
-            UserError: a value that the type cannot hold.
+            UserError: a value that the type cannot hold, or a disk that is full or fails.
         """
         with np.errstate(over="ignore"):
             rows = features.astype(self._dtype)
@@ -117,13 +118,27 @@ class FeatureFile:
                 "dtype=float32, or other weights"
             )
         end = self.rows_done + len(rows)
-        self._file[DATASET][self.rows_done : end] = rows
-        self._file["skipped"][self.rows_done : end] = np.asarray(skipped, np.uint8)
-        self._file.flush()
-        os.fsync(self._file.id.get_vfd_handle())
-        with self._journal.open("a") as journal:
-            journal.write(f"{end}\n")
+        try:
+            for part, start in zip(
+                (rows, np.asarray(skipped, np.uint8)), self._starts, strict=True
+            ):
+                self._write(part.tobytes(), start + self.rows_done * part[0].nbytes)
+            os.fsync(self._file.fileno())
+            with self._journal.open("a") as journal:
+                journal.write(f"{end}\n")
+        except OSError as error:
+            raise UserError(
+                f"{self._partial} cannot be written: {error.strerror}; mend that and run the same "
+                f"command again, which goes on after {self.rows_done} of {self.rows} images"
+            ) from error
         self.rows_done = end
+
+    def _write(self, content: bytes, place: int) -> None:
+        """Not by HDF5, which may crash when it closes a file that it could not write."""
+        left = memoryview(content)
+        while left:
+            done = os.pwrite(self._file.fileno(), left, place)
+            left, place = left[done:], place + done
 
     def finish(self) -> list[str]:
         """Give the file its name, unless it has it; returns the images that were skipped.
@@ -143,7 +158,7 @@ class FeatureFile:
         return [name.decode() for name in skipped]
 
     def _begin(self) -> None:
-        self._file: h5py.File | None = None
+        self._file: FileIO | None = None
         if self.path.exists() and self._is_ours(self.path):
             self.rows_done = self.rows
             return
@@ -154,7 +169,9 @@ class FeatureFile:
             check_room(self._partial, self._bytes_of(self.rows - self.rows_done))
         else:
             self._create()
-        self._file = h5py.File(self._partial, "r+")
+        with h5py.File(self._partial, "r") as file:
+            self._starts = [file[name].id.get_offset() for name in (DATASET, "skipped")]
+        self._file = self._partial.open("r+b", buffering=0)
 
     def _rows_noted(self) -> int | None:
         """The last whole line of the journal; None if there is none that can be."""

@@ -39,17 +39,20 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
 
     Args:
         config: of the run.
-        folder: of the run.
+        folder: of the run; where it keeps its records is taken while it lasts.
         typed: the user's overrides, of which the network allows few.
 
     Returns:
         The accuracy, in 0..1; None of a prediction.
     """
     with started(config.trainer, folder) as shared:
-        accuracy = _evaluate(config, shared, typed)
-        if rank_zero_only.rank == 0:
-            run_folder.finish(shared, asdict(config), accuracy)
-        return accuracy
+        if rank_zero_only.rank != 0:  # the first process takes the folder for all
+            return _evaluate(config, shared, typed)
+        records = run_folder.records_of(shared, config.mode)
+        with run_folder.taken(records):
+            accuracy = _evaluate(config, shared, typed)
+            run_folder.finish(records, asdict(config), accuracy)
+            return accuracy
 
 
 def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
@@ -121,7 +124,7 @@ def _score(
     module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
     inexact = config.model.name == "dact" and config.model.halting_bound in INEXACT_BOUNDS
     module.agreement = Agreement() if inexact else None
-    trainer = make_trainer(config, folder, writers)
+    trainer = make_trainer(config, run_folder.records_of(folder, config.mode), writers)
     run_split = trainer.validate if config.mode == "validate" else trainer.test
     with at_work(trainer):
         run_split(module, data, verbose=False)

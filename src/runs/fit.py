@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from dact import checkpoint as checkpoints
 from dact import checks, command_line, run_folder, warm_start
 from dact import config as configs
-from dact.callbacks import EpochSummary, FiniteLoss, PonderBudget, SelfDescribing
+from dact.callbacks import EpochSummary, FiniteTraining, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
 from dact.errors import UserError
@@ -168,7 +168,7 @@ def _callbacks(config: Config, description: checkpoints.Description) -> list[pl.
     return [
         *budget,
         EMAWeightAveraging(decay=config.optimizer.ema_decay),
-        FiniteLoss(),
+        FiniteTraining(),
         SelfDescribing(description),
         EpochSummary(),
     ]

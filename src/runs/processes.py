@@ -13,6 +13,8 @@ from dact import run_folder
 from dact.errors import UserError
 from dact.schema import TrainerConfig
 
+from .observer import lost_processes_in_one_line, observed
+
 #: Strategies that start their processes when the trainer begins, and not as programs.
 _STARTED_LATER = ("spawn", "fork", "notebook")
 
@@ -32,22 +34,18 @@ def started(config: TrainerConfig, folder: Path) -> Iterator[Path]:
         The folder of the first process, for all.
 
     Raises:
-        UserError: devices that are not there.
+        UserError: devices that are not there, or another process of the run ended.
     """
     fabric = _fabric(config)
     if fabric is None:
         yield folder
         return
     fabric.launch()
-    try:
+    with observed(getattr(fabric.strategy.launcher, "procs", [])), lost_processes_in_one_line():
         shared = agreed(folder)
         if shared != folder:
             run_folder.remove_if_unused(folder)
         yield shared
-    except BaseException:
-        for process in getattr(fabric.strategy.launcher, "procs", ()):
-            process.kill()
-        raise
 
 
 def starts_others(config: TrainerConfig) -> bool:
