@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dact import checks, command_line, run_folder
+from dact import checks, command_line, records, run_folder
 from dact import config as configs
 from dact.console import silence_libraries
 from dact.one_line import ends_in_one_line, one_line_errors
@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> float | None:
     try:
         return run(cfg, folder=folder, typed=list(hydra_config.overrides.task), sweep=sweep)
     except BaseException:
-        run_folder.remove_if_unused(run_folder.records_of(folder, cfg.mode))
+        run_folder.remove_if_unused(records.folder_of(folder, cfg.mode))
         raise
 
 

@@ -84,7 +84,7 @@ def _traceback_wanted() -> bool:
 def _again(cfg: DictConfig) -> str:
     """How to go on with what Hydra runs; a sweep, and all that is no training, as before."""
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
-    if cfg.get("mode") != "fit" or hydra is None or hydra.mode == RunMode.MULTIRUN:
+    if hydra is None or hydra.mode == RunMode.MULTIRUN or cfg.get("mode") != "fit":
         return _SAME
     begun = run_folder.has_begun(Path(hydra.runtime.output_dir))
     return "go on with ckpt_path=last" if begun else _SAME

@@ -104,20 +104,6 @@ def stopped_before_its_own_training(folder: Path) -> bool:
     return not checkpoints_in(folder) and bool(checkpoints_in(folder / WARM_START))
 
 
-def records_of(folder: Path, mode: str) -> Path:
-    """Where a run leaves its options, metrics and result: its folder.
-
-    That of a training keeps its own; an evaluation in it takes a folder inside, called like its
-    mode.
-    """
-    return folder / mode if mode != "fit" and has_begun(folder) else folder
-
-
-def hydra_folder(mode: str, folder: str) -> str:
-    """Where Hydra leaves the options of a run, from its folder."""
-    return str(records_of(Path(folder), mode).relative_to(folder) / ".hydra")
-
-
 @functools.cache
 def allocate(mode: str, name: str, ckpt_path: str | None) -> str:
     """Take a folder for this run: the one to be resumed, or a new one.

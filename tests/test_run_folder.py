@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dact import run_folder
+from dact import records, run_folder
 from dact.errors import UserError
 
 NAME = "clevr-dact-5e-3-s0"
@@ -174,7 +174,7 @@ def test_only_an_evaluation_in_the_folder_of_a_training_has_a_place_of_its_own()
     make_checkpoint("fitted", 0, 1)
     Path("fresh").mkdir()
     places = {
-        (folder, mode): run_folder.hydra_folder(mode, folder)
+        (folder, mode): records.hydra_folder(mode, folder)
         for folder in ("fitted", "fresh")
         for mode in ("fit", "predict")
     }

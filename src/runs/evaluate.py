@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
-from dact import checks, run_folder
+from dact import checks, records, run_folder
 from dact import config as configs
 from dact.datamodules import GQADataModule, Vocabulary, VQADataModule, build_datamodule
 from dact.errors import UserError
@@ -48,10 +48,10 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     with started(config.trainer, folder) as shared:
         if rank_zero_only.rank != 0:  # the first process takes the folder for all
             return _evaluate(config, shared, typed)
-        records = run_folder.records_of(shared, config.mode)
-        with run_folder.taken(records):
+        own = records.folder_of(shared, config.mode)
+        with run_folder.taken(own):
             accuracy = _evaluate(config, shared, typed)
-            run_folder.finish(records, asdict(config), accuracy)
+            run_folder.finish(own, asdict(config), accuracy)
             return accuracy
 
 
@@ -124,7 +124,7 @@ def _score(
     module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
     inexact = config.model.name == "dact" and config.model.halting_bound in INEXACT_BOUNDS
     module.agreement = Agreement() if inexact else None
-    trainer = make_trainer(config, run_folder.records_of(folder, config.mode), writers)
+    trainer = make_trainer(config, records.folder_of(folder, config.mode), writers)
     run_split = trainer.validate if config.mode == "validate" else trainer.test
     with at_work(trainer):
         run_split(module, data, verbose=False)
