@@ -145,11 +145,11 @@ def main() -> None:
     tokens, answers, lookups = batch(4000, random.Random(options["seed"] + 1))
     halted, *others = (answer(*trained, tokens) for trained in (ours, fixed, single))
     right = [h.log_probs.argmax(1) == answers for h in (halted, *others)]
-    print(f"{'lookups':>8}{name:>8}{'layers':>8}{options['layers']:>6} fixed{'1 fixed':>9}")
+    print(f"{'lookups':>8}{name:>10}{'layers':>8}{options['layers']:>6} fixed{'1 fixed':>9}")
     for label in [*range(LOOKUPS + 1), "all"]:
         rows = lookups == label if label != "all" else lookups >= 0
         columns = [part[rows].double().mean() for part in (right[0], halted.steps, *right[1:])]
-        print("{:>8}{:>8.1%}{:>8.2f}{:>12.1%}{:>9.1%}".format(label, *columns))
+        print("{:>8}{:>10.1%}{:>8.2f}{:>12.1%}{:>9.1%}".format(label, *columns))
     calls = [partial(answer, *ours, tokens, early_exit) for early_exit in ("example", "never")]
     rounds = [[timeit(call, number=1) for call in calls] for _ in range(9)]
     early, whole = (statistics.median(times) for times in zip(*rounds, strict=True))
