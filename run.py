@@ -40,7 +40,8 @@ def run(
 ) -> float | None:
     """Run a composed configuration in `folder`; `typed` are the overrides that the user gave."""
     checks.check(cfg)
-    checks.check_ponder_is_used(cfg, typed)
+    if cfg.mode == "fit":  # else the checkpoint says what network it is
+        checks.check_typed_is_used(cfg, typed)
     # Only now, since it takes seconds: loads PyTorch.
     from dact.runs.job import execute, execute_in_sweep
 

@@ -116,8 +116,9 @@ class PonderBudget(Callback):
 
         I += rate · η · e,    τ = I + gain · e.
 
-    Steps are those that evaluation would take (`Halted.steps`). τ may become negative: a network
-    that has learned to halt early is not brought back by thinking that costs nothing.
+    Steps are those that evaluation would take (`Halted.steps`), but of the present weights and with
+    dropout, while evaluation has averaged weights and none. τ may become negative, a reward: where
+    a network has learned to halt early, a price of zero alone does not make it think longer again.
 
     Args:
         target_steps: in 1..N.
@@ -125,26 +126,30 @@ class PonderBudget(Callback):
         gain: of the proportional term.
     """
 
+    #: Of I in both directions: where the target is out of reach, it stays near enough to come back.
+    LARGEST = 1.0
+
     def __init__(self, target_steps: float, rate: float, gain: float) -> None:
         self.target_steps = target_steps
         self.rate = rate
         self.gain = gain
+        self.cost: float | None = None
+        """The present τ; None before training."""
         self._integral: float | None = None
-        self._cost: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """I and τ, which a resumed run goes on with."""
-        return {"integral": self._integral, "ponder_cost": self._cost}
+        return {"integral": self._integral, "ponder_cost": self.cost}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
-        self._integral, self._cost = state_dict["integral"], state_dict["ponder_cost"]
+        self._integral, self.cost = state_dict["integral"], state_dict["ponder_cost"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with the module's τ, or go on with that of the checkpoint."""
         if self._integral is None:
-            self._integral = self._cost = pl_module.ponder_cost
-        pl_module.ponder_cost = self._cost
+            self._integral = self.cost = pl_module.ponder_cost
+        pl_module.ponder_cost = self.cost
 
     def on_train_batch_end(
         self,
@@ -160,8 +165,9 @@ class PonderBudget(Callback):
             steps = trainer.strategy.reduce(steps, reduce_op="mean")
         excess = float(steps) - self.target_steps
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._integral += self.rate * learning_rate * excess
-        self._cost = pl_module.ponder_cost = self._integral + self.gain * excess
+        moved = self._integral + self.rate * learning_rate * excess
+        self._integral = min(max(moved, -self.LARGEST), self.LARGEST)
+        self.cost = pl_module.ponder_cost = self._integral + self.gain * excess
 
 
 class EpochSummary(Callback):

@@ -13,18 +13,26 @@ from dact import checkpoint_file
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.metrics import GroupMeans
-from dact.options import DropoutOptions, EmbeddingOptions, GateOptions, NetworkOptions
+from dact.options import (
+    DropoutOptions,
+    EmbeddingOptions,
+    GateOptions,
+    NetworkOptions,
+    PonderOptions,
+)
 
 #: Key of our entry in a checkpoint.
 ENTRY = "dact"
 #: Prefix of the network's weights in a Lightning module's state dict.
 PREFIX = "network."
-#: Options that a run keeps to its end, by group; None: all those of a network.
+#: Options that a run keeps to its end, by group; None: all of `_KINDS`.
 _DECIDED = {
     "model": None,
-    "ponder": ("cost", "penalty", "phase", "min_penalty", "target_steps"),
+    "ponder": None,
     "data": ("name", "features", "train_split", "fraction", "batch_size"),
 }
+
+_KINDS = {"model": NetworkOptions, "ponder": PonderOptions}
 
 
 class Description(NamedTuple):
@@ -232,9 +240,10 @@ def check_resumable(
     check_weights(network, network_weights(saved), source=source)
     for group, names in _DECIDED.items():
         before = describe(saved).config[group]
-        for name in names or [field.name for field in fields(NetworkOptions)]:
+        usual = asdict(_KINDS[group]()) if group in _KINDS else {}
+        for name in names or usual:
             now = config[group][name]
-            was = before.get(name, now)  # an option that did not exist yet decided nothing
+            was = before.get(name, usual.get(name, now))  # it may not have existed yet
             if name == "embedding":  # of word vectors, the weights hold what the file held
                 name = "embedding.trainable"
                 was, now = (_embedding(model)["trainable"] for model in (before, config[group]))

@@ -21,6 +21,7 @@ from dact.options import (
     NETWORKS,
     PENALTIES,
     READ_DROPOUT_MODES,
+    USED_BY,
 )
 from dact.schema import (
     COMPILE_MODES,
@@ -64,7 +65,9 @@ def check(cfg: Config) -> None:
     _number("ponder.phase", cfg.ponder.phase, 0)
     _number("ponder.min_penalty", cfg.ponder.min_penalty, 0)
     _one_of("ponder.penalty", cfg.ponder.penalty, PENALTIES)
-    if cfg.mode == "fit":  # elsewhere the checkpoint decides what network it is
+    _number("ponder.target_rate", cfg.ponder.target_rate, 0)
+    _number("ponder.target_gain", cfg.ponder.target_gain, 0)
+    if cfg.mode == "fit":  # else the checkpoint says what network it is
         check_budgets(cfg)
     if not 0 < cfg.data.fraction <= 1:
         raise UserError(f"data.fraction={cfg.data.fraction:g} is not possible: it is in (0, 1]")
@@ -77,30 +80,25 @@ def check(cfg: Config) -> None:
 
 
 def check_budgets(cfg: Config) -> None:
-    """Refuse numbers of steps that the network cannot take, and costs that it does not have.
+    """Refuse numbers of steps that the network cannot take.
 
     Raises:
         UserError: names the option, its value and what it may be.
     """
-    model, ponder = cfg.model, cfg.ponder
-    _number("ponder.target_steps", ponder.target_steps, 1, model.max_steps)
-    _number("ponder.target_rate", ponder.target_rate, 0)
-    _number("ponder.target_gain", ponder.target_gain, 0)
-    if model.name == "pondernet" and ponder.target_steps is not None:
-        raise UserError(
-            "ponder.target_steps is not for model=pondernet, whose steps follow its prior: "
-            f"model.prior={1 / ponder.target_steps:.2g} means so many steps, before the cut at N"
-        )
-    if model.name == "pondernet" and (ponder.penalty, ponder.phase) != ("unit", None):
-        raise UserError(
-            "ponder.penalty and ponder.phase are not for model=pondernet, whose ponder cost is a "
-            "divergence: leave them out"
-        )
+    model, target = cfg.model, cfg.ponder.target_steps
     _number("model.halting_budget", model.halting_budget, 1, model.max_steps)
     if model.halting_bound == "budget" and model.halting_budget is None:
         raise UserError(
             "model.halting_bound=budget needs model.halting_budget, the most steps that a question "
             f"may take: a number in 1..{model.max_steps}"
+        )
+    _number("ponder.target_steps", target, 1, model.max_steps)
+    most = {"budget": model.halting_budget, None: 0}.get(model.halting_bound, math.inf)
+    if cfg.mode == "fit" and model.name == "dact" and target is not None and target > most:
+        raise UserError(
+            f"ponder.target_steps={target:g} cannot be met: with model.halting_bound="
+            f"{model.halting_bound or 'null'} all questions take "
+            f"{f'at most {most}' if most else f'all {model.max_steps}'} steps"
         )
 
 
@@ -155,19 +153,37 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
     _number("optimizer.ema_decay", optimizer.ema_decay, 0, 1)
 
 
-def check_ponder_is_used(cfg: Config, overrides: Iterable[str]) -> None:
-    """Refuse a ponder cost that was typed for a network without one.
+def check_typed_is_used(cfg: Config, overrides: Iterable[str]) -> None:
+    """Refuse options that were typed for a network that has no use for them.
 
     Args:
-        cfg: the composed configuration.
+        cfg: the composed configuration, or that of a checkpoint.
         overrides: what the user typed, such as `ponder.cost=0.003`.
+
+    Raises:
+        UserError: names the option, and the networks that have it.
     """
-    typed = any(text.lstrip("+").startswith(("ponder=", "ponder.cost=")) for text in overrides)
-    if cfg.model.name not in ADAPTIVE_NETWORKS and typed and cfg.ponder.cost != 0:
+    typed = {command_line.key_of(text) for text in overrides}
+    name, costs = cfg.model.name, cfg.ponder.cost != 0 and typed & {"ponder", "ponder.cost"}
+    if name not in ADAPTIVE_NETWORKS and costs:
         raise UserError(
-            f"model={cfg.model.name} takes a fixed number of steps and has no ponder cost: "
-            f"leave ponder out, or choose model={' or model='.join(ADAPTIVE_NETWORKS)}"
+            f"model={name} takes a fixed number of steps and has no ponder cost: leave ponder out, "
+            f"or choose model={' or model='.join(ADAPTIVE_NETWORKS)}"
         )
+    if name == "pondernet" and cfg.ponder.target_steps is not None:
+        raise UserError(
+            "ponder=budget is not for model=pondernet, whose number of steps follows its prior: "
+            "set model.prior"
+        )
+    for option, networks in USED_BY.items():
+        if option in typed and name not in networks:
+            raise UserError(
+                f"{option} is not for model={name}: leave it out, or choose model="
+                f"{' or model='.join(networks)}"
+            )
+    for option, bound in (("halting_eps", "probability"), ("halting_budget", "budget")):
+        if f"model.{option}" in typed and cfg.model.halting_bound != bound:
+            raise UserError(f"model.{option} needs model.halting_bound={bound}")
 
 
 def check_extraction(cfg: ExtractionConfig) -> None:

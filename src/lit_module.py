@@ -40,7 +40,7 @@ class VQALitModule(pl.LightningModule):
 
     Args:
         network: answers a `VQABatch`.
-        ponder_cost: τ ≥ 0, weight of the ponder cost in the loss; may change while training.
+        ponder_cost: τ, weight of the ponder cost in the loss; may change while training.
         type_names: names of the question types, by id.
         learning_rate: of Adam.
         gate_learning_rate: own rate of the memory gate or halting unit; None: the same.

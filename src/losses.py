@@ -31,10 +31,10 @@ def total_loss(answer: Tensor, ponder_cost: Tensor, weight: float) -> Tensor:
     Args:
         answer: scalar, from `answer_loss`.
         ponder_cost: (B,) ρ, at least 0.
-        weight: τ ≥ 0.
+        weight: τ; a negative one rewards thinking.
 
     Returns:
-        Scalar, at least 0.
+        Scalar.
 
     >>> import torch
     >>> total_loss(torch.tensor(0.5), torch.tensor([1.0, 3.0]), 0.25).item()

@@ -26,6 +26,22 @@ BEYOND_THE_MAC = (
 )
 PENALTIES = ("unit", "linear", "exp")
 BOUNDS = ("exact", "paper", "probability", "budget")
+#: Options that only some networks have; typed for another one they are refused.
+USED_BY = {
+    "model.halting_bound": ("dact",),
+    "model.halting_eps": ("dact",),
+    "model.halting_budget": ("dact",),
+    "model.train_halt_eps": ("dact",),
+    "model.halting_mode": ("pondernet",),
+    "model.prior": ("pondernet",),
+    "model.epsilon": ("act",),
+    "ponder.penalty": ("act", "dact"),
+    "ponder.phase": ("act", "dact"),
+    "ponder.min_penalty": ("act", "dact"),
+    "ponder.target_steps": ("act", "dact"),
+    "ponder.target_rate": ("act", "dact"),
+    "ponder.target_gain": ("act", "dact"),
+}
 #: Bounds after which the answer of all steps might have been another one.
 INEXACT_BOUNDS = ("probability", "budget")
 HALTING_MODES = ("deterministic", "sampled")
@@ -98,10 +114,10 @@ class NetworkOptions:
     gate: GateOptions = field(default_factory=GateOptions)
     dropout: DropoutOptions = field(default_factory=DropoutOptions)
     halting_bound: str | None = "exact"
-    """When a DACT halts in evaluation: exact or paper (neither changes the answer), probability
-    (p_n ≤ halting_eps), budget (exact, but after halting_budget steps at the latest), None
+    """When a DACT halts in evaluation: exact or paper (neither changes the answer); probability or
+    budget (as exact, or sooner: once p_n ≤ halting_eps, or after halting_budget steps); None
     never."""
-    halting_eps: float = 0.05
+    halting_eps: float = 0.2
     """ε in 0..1 of halting_bound=probability."""
     halting_budget: int | None = None
     """Steps in 1..N of halting_bound=budget."""
@@ -118,7 +134,7 @@ class NetworkOptions:
     epsilon: float = 0.01
     """ε of ACT."""
     prior: float = 0.2
-    """λ_p in (0, 1] of PonderNet, the rate of its geometric prior."""
+    """λ_p in 0.001..0.999 of PonderNet, the rate of its geometric prior."""
 
 
 @dataclass

@@ -325,11 +325,11 @@ def stops(answer: Tensor, still_open: Tensor, options: NetworkOptions, n: int) -
     p, d = still_open.item(), options.max_steps - n
     if options.halting_bound == "paper":
         return top * (1 - p) ** d - runner_up - p * d > 0
-    if options.halting_bound == "probability":
-        return p <= options.halting_eps
+    if options.halting_bound == "probability" and p <= options.halting_eps:
+        return True
     if options.halting_bound == "budget" and n >= options.halting_budget:
         return True
-    if options.halting_bound in ("exact", "budget"):
+    if options.halting_bound in ("exact", "probability", "budget"):
         return (1 - p) ** d * (1 + top - runner_up) > 1
     return False
 

@@ -109,6 +109,7 @@ def test_unknown_words_are_named(trained, mini_root, tmp_path):
     assert done.stdout.startswith("never seen in training: 'zebra'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("about", "message"),
     [
@@ -128,6 +129,7 @@ def test_mistakes_are_one_line(trained, tmp_path, about, message):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -86,13 +86,53 @@ def test_a_stopped_run_keeps_its_budget(program, tmp_path):
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (("ponder=budget",), "model.prior=0.33 means so many steps"),
-        (("ponder.penalty=exp",), "whose ponder cost is a divergence"),
+        (("model=pondernet", "ponder=budget"), "follows its prior: set model.prior"),
+        (("model=pondernet", "ponder.target_steps=2"), "follows its prior: set model.prior"),
+        (("model=pondernet", "ponder.penalty=exp"), "not for model=pondernet: .* model=act or mod"),
+        (("model=pondernet", "ponder.min_penalty=5"), "ponder.min_penalty is not for model=pond"),
+        (("model=mac", "ponder.target_steps=2"), "ponder.target_steps is not for model=mac"),
+        (("model=dact", "model.prior=0.3"), "model.prior is not for model=dact"),
+        (("model=dact", "model.halting_mode=sampled"), "halting_mode is not for model=dact"),
+        (("model=dact", "model.halting_eps=0.1"), "needs model.halting_bound=probability"),
+        (("model=dact", "model.halting_budget=2"), "needs model.halting_bound=budget"),
+        (
+            ("model=dact", "ponder=budget", "model.halting_bound=null"),
+            r"target_steps=3 cannot be met: .*bound=null all questions take all 3 steps",
+        ),
+        (
+            ("model=dact", "ponder=budget", "model.halting_bound=budget", "model.halting_budget=2"),
+            r"target_steps=3 cannot be met: .*bound=budget all questions take at most 2 steps",
+        ),
     ],
 )
-def test_what_is_not_for_pondernet(program, typed, said):
+def test_what_has_no_use_is_refused(program, typed, said):
     with pytest.raises(UserError, match=said):
-        program("model=pondernet", *typed)
+        program(*typed, "warm_start=none")
+
+
+def test_what_the_network_of_a_checkpoint_has_no_use_for_is_refused(program, evaluate):
+    fitted = program("model=act", "warm_start=none")
+    for typed in (
+        ("model.halting_bound=budget", "model.halting_budget=1"),
+        ("model.halting_mode=sampled",),
+    ):
+        with pytest.raises(UserError, match=r"model\.halting_\w+ is not for model=act"):
+            evaluate("mode=validate", f"ckpt_path={fitted.last}", *typed)
+
+
+def test_a_complete_run_still_says_what_its_budget_came_to(program, tmp_path, capsys):
+    typed = ("model=dact", "ponder=budget", "ponder.target_steps=2", "warm_start=none")
+    program(*typed, folder=tmp_path / "run")
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("budget: 2 steps, taken: ")
+    program(*typed, "ckpt_path=last", folder=tmp_path / "run")
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+def test_a_target_out_of_reach_does_not_wind_up():
+    budget = PonderBudget(3, rate=100.0, gain=0.0)
+    assert adapted(budget, [5.0] * 9, rates=[1.0] * 9)[-1] == 1.0
+    assert adapted(budget, [1.0] * 9, rates=[1.0] * 9)[-1] == -1.0
 
 
 # Evaluation.
@@ -146,9 +186,12 @@ def test_a_budget_that_the_network_cannot_take_is_refused(evaluate, decided):
         evaluate("mode=validate", f"ckpt_path={decided}", *typed)
 
 
-def test_a_bound_that_changes_nothing_is_not_compared(evaluate, decided, capsys):
-    evaluate("mode=validate", f"ckpt_path={decided}", "model.halting_bound=paper")
+def test_other_bounds_are_compared_on_request(evaluate, decided, capsys):
+    evaluate("mode=validate", f"ckpt_path={decided}")
     assert "against all" not in capsys.readouterr().out
+    for bound in ("exact", "paper"):
+        evaluate("mode=validate", f"ckpt_path={decided}", f"model.halting_bound={bound}")
+        assert "the same answer to 100.00 % of questions" in capsys.readouterr().out
 
 
 # PonderNet.

@@ -315,17 +315,17 @@ def test_options_of_loggers_and_generators_are_free():
 def test_a_network_without_ponder_cost_refuses_one(model, typed):
     typed = [f"model={model}", typed]
     with pytest.raises(UserError, match=f"model={model} takes a fixed number of steps"):
-        checks.check_ponder_is_used(compose(*typed), typed)
+        checks.check_typed_is_used(compose(*typed), typed)
 
 
 @pytest.mark.parametrize("typed", [[], ["ponder=0"], ["ponder.cost=0"], ["ponder=0.0"]])
 def test_a_network_without_ponder_cost_takes_none(typed):
-    checks.check_ponder_is_used(compose("model=mac", *typed), typed)
+    checks.check_typed_is_used(compose("model=mac", *typed), typed)
 
 
 @pytest.mark.parametrize("model", ["act", "dact"])
 def test_adaptive_networks_take_a_ponder_cost(model):
-    checks.check_ponder_is_used(compose(f"model={model}", "ponder=3e-3"), ["ponder.cost=3e-3"])
+    checks.check_typed_is_used(compose(f"model={model}", "ponder=3e-3"), ["ponder.cost=3e-3"])
 
 
 # What a limited fit is.

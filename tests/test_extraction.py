@@ -495,6 +495,7 @@ def test_devices_that_are_not_here_are_named():
             choose_devices(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

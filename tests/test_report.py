@@ -186,6 +186,7 @@ def test_a_split_without_answers_has_no_report(restored, mini_root, tmp_path):
         answer_split(restored, open_data(restored, root, "test"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

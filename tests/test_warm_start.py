@@ -290,7 +290,7 @@ def test_other_data_stop_with_the_exact_command(configured, mini_root, tmp_path,
     assert mac.seed == adaptive.seed
     assert mac.trainer.max_epochs == 10
     checks.check(mac)
-    checks.check_ponder_is_used(mac, command)
+    checks.check_typed_is_used(mac, command)
     options = [checkpoint.network_options(plain(cfg)) for cfg in (mac, adaptive)]
     assert len({warm_start.folder(cache, "abc", one) for one in options}) == 1
     # Once that command has run, the same run finds its MAC.

@@ -382,7 +382,7 @@ def test_the_mac_on_the_way_starts_from_them_and_is_found_again(program, vectors
     assert "its words" not in said
     path.write_bytes(path.read_bytes()[:-1] + b"1\n")
     with pytest.raises(UserError, match="no trained MAC to start from"):
-        Program(tmp_path, *program.defaults)("model=dact", option, frozen, "data.generate=null")
+        program("model=dact", option, frozen, "data.generate=null")
 
 
 def test_a_given_mac_keeps_its_words(program, trained, vectors, capsys):

@@ -98,23 +98,24 @@ def exact_bound(answer: Tensor, still_open: Tensor, remaining: int) -> Tensor:
 
 
 def probability_bound(answer: Tensor, still_open: Tensor, remaining: int, eps: float) -> Tensor:
-    """Stop once going on is unlikely, p_n = Π_{i≤n} (1 - g_i) ≤ ε, as ACT and PonderNet do.
+    """Stop where `exact_bound` does, or once going on is unlikely: p_n = Π_{i≤n} (1 - g_i) ≤ ε.
 
-    The answer is then off by at most 2dε in sum, so that a narrow top class may be overtaken.
+    In the second case the answer is off by at most 2dε in sum: a narrow top class may be overtaken.
 
     Args:
-        answer: (B, A) a_n, a distribution; it does not matter.
+        answer: (B, A) a_n, a distribution over at least two answers.
         still_open: (B,) p_n in 0..1.
-        remaining: d = N - n >= 0 steps that are left; they do not matter.
+        remaining: d = N - n >= 0 steps that are left.
         eps: ε in 0..1.
 
     Returns:
         (B,) bool, True where the example may halt.
 
-    >>> probability_bound(torch.ones(2, 1), torch.tensor([0.1, 0.3]), 2, 0.2).tolist()
+    >>> answer = torch.tensor([[0.6, 0.4], [0.6, 0.4]])
+    >>> probability_bound(answer, torch.tensor([0.1, 0.3]), 3, 0.2).tolist()
     [True, False]
     """
-    return still_open <= eps
+    return (still_open <= eps) | exact_bound(answer, still_open, remaining)
 
 
 def budget_bound(
@@ -180,7 +181,7 @@ def truncated_geometric(rate: float, size: int) -> list[float]:
     Banino et al. 2021, section 2.2: P(n) ∝ λ_p (1 - λ_p)^{n-1}.
 
     Args:
-        rate: λ_p in (0, 1].
+        rate: λ_p in (0, 1).
         size: N, the number of steps.
 
     >>> truncated_geometric(0.5, 2)

@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
-from dact import checks, records, run_folder
+from dact import checks, command_line, records, run_folder
 from dact import config as configs
 from dact.datamodules import GQADataModule, Vocabulary, VQADataModule, build_datamodule
 from dact.errors import UserError
@@ -63,6 +63,7 @@ def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | Non
     description = checkpoints.describe(saved)
     config = configs.for_evaluation(config, description.config, typed)
     checks.check_budgets(config)
+    checks.check_typed_is_used(config, typed)
     set_up_process(config)
     if config.ckpt_path == "last":
         say(f"the newest checkpoint is {path}")
@@ -75,6 +76,9 @@ def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | Non
         raise UserError(f"split {split} has no answers to compare with: use mode=predict")
     if config.mode == "predict":
         return _predict(config, folder, module, data, split)
+    chosen = any(command_line.key_of(text) == "model.halting_bound" for text in typed)
+    if config.model.name == "dact" and (chosen or config.model.halting_bound in INEXACT_BOUNDS):
+        module.agreement = Agreement()
     title = f"{path.name} on {config.data.name} {split}"
     return _score(config, folder, module, data, title=title, **_beside(saved, data, split, config))
 
@@ -122,8 +126,6 @@ def _score(
     official_too = config.mode == "validate" and isinstance(data, GQADataModule)
     writers = official.writers(config, folder, data, split) if official_too else []
     module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
-    inexact = config.model.name == "dact" and config.model.halting_bound in INEXACT_BOUNDS
-    module.agreement = Agreement() if inexact else None
     trainer = make_trainer(config, records.folder_of(folder, config.mode), writers)
     run_split = trainer.validate if config.mode == "validate" else trainer.test
     with at_work(trainer):

@@ -94,6 +94,7 @@ def _fit(
         if not checks.is_limited(config.trainer):
             _offer(config, module, data, description, start, trainer.global_step)
         _report(config, folder, module, data, description)
+        _report_budget(trainer, module)
     if finish is not None:
         finish(asdict(config), accuracy)
     saver.obey(trainer)
@@ -112,12 +113,6 @@ def _report(
     prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
     show(module.results, f"{folder.name}: validation", baseline=baseline)
     say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
-    if config.ponder.target_steps is not None:
-        taken = module.results["all"].steps
-        say(
-            f"budget: {config.ponder.target_steps:g} steps, taken: {taken:.2f}; "
-            f"τ ended at {module.ponder_cost:.2g}"
-        )
     last = folder / run_folder.CHECKPOINTS / run_folder.LAST
     if data.other_split and data.other_split != data.val_split and last.exists():
         typed = command_line.for_shell([command_line.quote_path(f"ckpt_path={last}")])
@@ -125,6 +120,16 @@ def _report(
             f"the same on {data.other_split}: `python run.py mode=validate {typed} "
             f"data.split={data.other_split}`"
         )
+
+
+def _report_budget(trainer: pl.Trainer, module: VQALitModule) -> None:
+    """Print how many steps came out, where so many were asked for."""
+    for one in trainer.callbacks:
+        if isinstance(one, PonderBudget):
+            say(
+                f"budget: {one.target_steps:g} steps, taken: {module.results['all'].steps:.2f}; "
+                f"τ ended at {one.cost:.2g}"
+            )
 
 
 def _offer(

@@ -89,19 +89,22 @@ def _execute_program(
 
 
 def _check_same(folder: Path, known: Mapping[str, Any], config: Config) -> None:
-    now = json.loads(json.dumps(asdict(config)))
-    difference = _first_difference(known, {k: v for k, v in now.items() if k not in _IRRELEVANT})
+    """Options that did not exist yet were what they are by default."""
+    default, now = (json.loads(json.dumps(asdict(one))) for one in (Config(), config))
+    relevant = {name: value for name, value in now.items() if name not in _IRRELEVANT}
+    difference = _first_difference(known, relevant, default)
     if difference:
         raise UserError(
             f"{folder} holds a finished run with {difference}: give another hydra.sweep.dir"
         )
 
 
-def _first_difference(known: Any, now: Any, name: str = "") -> str | None:
-    if isinstance(known, dict) and isinstance(now, dict):
-        for key in now:
-            own = f"{name}.{key}" if name else key
-            if found := _first_difference(known.get(key), now[key], own):
-                return found
-        return None
-    return None if known == now else f"{name}={known}, not {now}"
+def _first_difference(known: Any, now: Any, default: Any, name: str = "") -> str | None:
+    if not (isinstance(known, dict) and isinstance(now, dict)):
+        return None if known == now else f"{name}={known}, not {now}"
+    for key, value in now.items():
+        usual = default.get(key) if isinstance(default, dict) else None
+        own = f"{name}.{key}" if name else key
+        if found := _first_difference(known.get(key, usual), value, usual, own):
+            return found
+    return None

@@ -66,8 +66,8 @@ class DACT(nn.Module):
         phase: of the penalty, in steps; None for its default, linear 5 and exp 7.
         min_penalty: added to every example's cost; None for 1.
         bound: when an example may halt in evaluation: exact or paper, which never change the
-            answer, probability (p_n ≤ ε) or budget (exact, but at the latest after so many
-            steps); None never halts early.
+            answer; probability or budget, which halt as exact does or sooner, once p_n ≤ ε or
+            after so many steps; None never halts early.
         eps: ε in 0..1 of the probability bound.
         budget: steps in 1..N of the budget bound.
         train_eps: ε in 0..1, below which p_n lets an example leave training; 0 for the paper's.
@@ -82,7 +82,7 @@ class DACT(nn.Module):
         phase: float | None = None,
         min_penalty: float | None = None,
         bound: str | None = "exact",
-        eps: float = 0.05,
+        eps: float = 0.2,
         budget: int | None = None,
         train_eps: float = 0.0,
     ) -> None:
@@ -172,7 +172,7 @@ class DACT(nn.Module):
         return Halted(log_probs, state.cost, state.steps)
 
 
-def make_bound(name: str, max_steps: int, eps: float = 0.05, budget: int | None = None) -> Bound:
+def make_bound(name: str, max_steps: int, eps: float = 0.2, budget: int | None = None) -> Bound:
     """When evaluation halts, by name.
 
     Args:

@@ -45,7 +45,8 @@ class PonderNet(nn.Module):
         halting: the unit λ: (B, G) -> (B,) in 0..1.
         max_steps: N.
         prior: λ_p in (0, 1).
-        sampled: whether evaluation samples the step.
+        sampled: whether evaluation samples the step; the draws follow PyTorch's seed and the
+            batches, so that of all policies this alone may answer differently in another batch.
     """
 
     def __init__(
