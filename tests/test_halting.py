@@ -442,8 +442,8 @@ def test_the_loop_stops_when_everyone_has_halted(name):
 
 def test_an_unknown_exit_is_refused():
     model = Scripted(*random_script())
-    with pytest.raises(AssertionError, match=r"early_exit is example, batch, never, not 'exampel'"):
-        run_steps(model, FixedSteps(6), model.rows, early_exit="exampel")
+    with pytest.raises(AssertionError, match=r"early_exit is example, batch, never, not 'none'"):
+        run_steps(model, FixedSteps(6), model.rows, early_exit="none")
 
 
 @every_policy
