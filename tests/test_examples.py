@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from dact.losses import answer_loss, total_loss
 from dact.models.halting import DACT, FixedSteps, Gate, run_steps
 
 PAGE = Path(__file__).parents[1] / "docs" / "any-model.md"
@@ -172,13 +173,27 @@ def test_the_code_on_the_page_runs():
     names = {}
     exec(code, names)
     assert names["halted"].log_probs.shape == (64, 2)
+    assert names["halted"].steps.min() >= 1
+    assert names["halted"].steps.max() <= 8
     assert all(parameter.grad is not None for parameter in names["policy"].parameters())
 
 
-def test_a_trace_is_what_the_loss_of_every_step_needs():
-    inputs, _, _ = vectors(5)
-    _, trace = run_steps(parity.Thinker(6), FixedSteps(4), inputs, trace=True)
-    assert trace.log_probs.shape == (5, 4, 2)
+@pytest.mark.parametrize("name", ["fixed", "dact", "pondernet"])
+@pytest.mark.parametrize("example", [parity, encoder])
+def test_the_loss_of_every_step_is_that_of_its_own_answer(example, name):
+    """Whatever the policy makes of them: PonderNet's sums in training are no answers."""
+    torch.manual_seed(0)
+    if example is parity:
+        model, (inputs, answers, _) = parity.Thinker(6), vectors(50)
+    else:
+        model, (inputs, answers, _) = encoder.Encoder(4), sentences(50)
+    policy = decided(example.POLICIES[name](4)).train()
+    _, trace = run_steps(model, FixedSteps(4), inputs, trace=True)
+    alone = [answer_loss(log_probs, answers) for log_probs in trace.log_probs.unbind(1)]
+    halted, _ = run_steps(model, policy, inputs)
+    without = total_loss(answer_loss(halted.log_probs, answers), halted.ponder_cost, 1e-2)
+    added = example.loss(model, policy, inputs, answers, 1e-2) - without
+    torch.testing.assert_close(added, torch.stack(alone).mean(), rtol=0, atol=1e-5)
 
 
 # --- What the page says -----------------------------------------------------------------------

@@ -66,16 +66,19 @@ class Encoder(nn.Module):
         first = self.norm(state[:, 0])
         # Zeros but in the n-th place: the halting unit has weights of its own for every layer.
         place = (WIDTH * (n - 1), WIDTH * (len(self.layers) - n))
-        return state, Step(self.answers[n - 1](first), nn.functional.pad(first, place))
+        logits = self.answers[n - 1](first)
+        return state, Step(logits, nn.functional.pad(first, place), trace=logits)
 
 
-def loss(model: nn.Module, policy: nn.Module, tokens: Tensor, answers: Tensor, price: float):
-    """Answer loss + τ · ponder cost + mean answer loss of all layers, a scalar.
+def loss(
+    model: nn.Module, policy: nn.Module, tokens: Tensor, answers: Tensor, price: float
+) -> Tensor:
+    """Answer loss + τ · ponder cost + mean loss of the answers of single layers, a scalar.
 
     The last term makes the answer right as early as it can be, which is when halting pays.
     """
     halted, trace = run_steps(model, policy, tokens, trace=True)
-    at_each_layer = [answer_loss(log_probs, answers) for log_probs in trace.log_probs.unbind(1)]
+    at_each_layer = [answer_loss(logits.log_softmax(1), answers) for logits in trace.steps]
     answered = answer_loss(halted.log_probs, answers) + sum(at_each_layer) / len(at_each_layer)
     return total_loss(answered, halted.ponder_cost, price)
 
@@ -104,7 +107,9 @@ def batch(count: int, chance: random.Random) -> tuple[Tensor, Tensor, Tensor]:
     return tokens, torch.tensor([NAMES.index(name) for name in answers]), torch.tensor(lookups)
 
 
-def train(name: str, *, ponder: float, layers: int, seed: int, updates: int):
+def train(
+    name: str, *, ponder: float, layers: int, seed: int, updates: int
+) -> tuple[Encoder, nn.Module]:
     """A model and a policy, which has no say in the first half of the training."""
     torch.manual_seed(seed)
     chance = random.Random(seed)
@@ -124,7 +129,9 @@ def train(name: str, *, ponder: float, layers: int, seed: int, updates: int):
 
 
 @torch.no_grad()
-def answer(model: Encoder, policy: nn.Module, tokens: Tensor, early_exit="example") -> Halted:
+def answer(
+    model: Encoder, policy: nn.Module, tokens: Tensor, early_exit: str = "example"
+) -> Halted:
     """Answers, ponder costs and layers in evaluation, where sentences leave when they halt."""
     return run_steps(model, policy, tokens, early_exit=early_exit)[0]
 

@@ -57,16 +57,19 @@ class Thinker(nn.Module):
         """Step n: the next (B, WIDTH) state, and what the policy needs to know."""
         first = inputs.new_full((len(inputs), 1), float(n == 1))
         state = self.cell(torch.cat([inputs, first], 1), state)
-        return state, Step(logits=self.answer(state), halting_input=state)
+        logits = self.answer(state)
+        return state, Step(logits, halting_input=state, trace=logits)
 
 
-def loss(model: nn.Module, policy: nn.Module, inputs: Tensor, answers: Tensor, price: float):
-    """Answer loss + τ · ponder cost + mean answer loss of all steps, a scalar.
+def loss(
+    model: nn.Module, policy: nn.Module, inputs: Tensor, answers: Tensor, price: float
+) -> Tensor:
+    """Answer loss + τ · ponder cost + mean loss of the answers of single steps, a scalar.
 
     The last term makes the answer right as early as it can be, which is when halting pays.
     """
     halted, trace = run_steps(model, policy, inputs, trace=True)
-    at_each_step = [answer_loss(log_probs, answers) for log_probs in trace.log_probs.unbind(1)]
+    at_each_step = [answer_loss(logits.log_softmax(1), answers) for logits in trace.steps]
     answered = answer_loss(halted.log_probs, answers) + sum(at_each_step) / len(at_each_step)
     return total_loss(answered, halted.ponder_cost, price)
 

@@ -49,7 +49,7 @@ class Dropout(nn.Dropout):
 
 
 class Gate(nn.Module):
-    """The scalar unit that serves as memory gate, ACT halting and DACT halting.
+    """The scalar unit that serves as memory gate, and as halting unit of ACT, DACT and PonderNet.
 
     g = sigmoid(MLP(x) + bias), ELU between the layers, dropout before each of them.
 

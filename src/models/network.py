@@ -22,16 +22,18 @@ class Trace(NamedTuple):
     knowledge_attention: Tensor
     """(B, T, K) in 0..1, sums to 1 over the cells."""
     still_open: Tensor
-    """(B, T) in 0..1, weight that later steps could still take: DACT's p_n, ACT's 1 - H_n."""
+    """(B, T) in 0..1, weight that later steps could still take: DACT's p_n, ACT's 1 - H_n,
+    PonderNet's 1 - (P_1 + ... + P_n)."""
     log_probs: Tensor
-    """(B, T, A) the running answer, natural log."""
+    """(B, T, A) the running answer, natural log; of a PonderNet in training the partial sums of an
+    expectation, see `HaltingPolicy.progress`."""
 
 
 class VQAOutput(NamedTuple):
     """What the network says about a batch of B questions."""
 
     log_probs: Tensor
-    """(B, A) natural-log probabilities of the answers."""
+    """(B, A) natural-log probabilities of the answers, see `Halted`."""
     ponder_cost: Tensor
     """(B,) ρ ≥ 0, before its weight τ."""
     steps: Tensor
@@ -41,7 +43,7 @@ class VQAOutput(NamedTuple):
 
 
 class MACNetwork(nn.Module):
-    """MAC under a halting policy: plain MAC, MAC+gate, ACT and DACT are the same network.
+    """MAC under a halting policy: plain MAC, MAC+gate, ACT, DACT and PonderNet are one network.
 
     Args:
         encoder: questions → words and question vector.

@@ -29,13 +29,15 @@ class RecurrentModel(Protocol):
 class LoopTrace(NamedTuple):
     """What happened at each of the T ≤ N steps that the batch took.
 
-    An example's entries after its own `steps` are what the frozen policy repeats.
+    Once an example has halted, its `still_open` and `log_probs` are repeated; `steps` go on, since
+    with a trace nobody leaves the batch.
     """
 
     still_open: Tensor
-    """(B, T) in 0..1, weight that later steps could still take (DACT's p_n)."""
+    """(B, T) in 0..1, weight that later steps could still take, see `HaltingPolicy.progress`."""
     log_probs: Tensor
-    """(B, T, A) the running answer."""
+    """(B, T, A) the running answer, see `HaltingPolicy.progress`; a PonderNet in training has none.
+    For the answers of single steps put their logits into `Step.trace`."""
     steps: tuple[Any, ...]
     """T records, `Step.trace` of each step."""
 

@@ -54,7 +54,13 @@ class HaltingPolicy(Protocol):
         """(B,) bool, True for examples that need another step."""
 
     def progress(self, state: Any) -> tuple[Tensor, Tensor]:
-        """(B,) weight in 0..1 that is still open, and the (B, A) log-probabilities so far."""
+        """(B,) weight in 0..1 that is still open, and the (B, A) running answer after step n.
+
+        Fixed steps: log softmax(y_n). DACT: log a_n. ACT: log softmax(Σ_{i≤n} π_i y_i), in which
+        the remainder is missing until the example halts. PonderNet: log softmax(y_n) in evaluation;
+        in training Σ_{i≤n} P_i log softmax(y_i), which is not normalised and no step's answer: the
+        loss takes it at step N alone.
+        """
 
     def finish(self, state: Any) -> Halted:
         """The answer; every example has halted or taken N steps."""

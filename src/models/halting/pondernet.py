@@ -112,7 +112,7 @@ class PonderNet(nn.Module):
         return state.running
 
     def progress(self, state: PonderNetState) -> tuple[Tensor, Tensor]:
-        """See `HaltingPolicy`."""
+        """See `HaltingPolicy`; in training the second is a partial sum and no answer."""
         return state.still_open, state.log_probs
 
     def finish(self, state: PonderNetState) -> Halted:
