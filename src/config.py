@@ -8,7 +8,7 @@ import netrc
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,26 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     return [f"data={data}", "model=mac", *implied, *kept]
 
 
+def _check_decided(config: Config, saved: Mapping[str, Any], keys: Collection[str]) -> None:
+    """Refuse what was typed of a network that is not the checkpoint's."""
+    free = ("model.halting", "model.compile")
+    for key in sorted(keys):
+        if key.startswith("model.") and not key.startswith(free):
+            raise UserError(f"{key} is decided by the checkpoint: leave it out")
+    for option in ("name", "dim", "max_steps") if "experiment" in keys else ():
+        was, now = saved["model"][option], getattr(config.model, option)
+        if was != now:
+            raise UserError(f"experiment: its model.{option} is {now}, but the checkpoint's {was}")
+    name, own_name = config.model.name, saved["model"]["name"]
+    if "model" in keys and name != own_name:
+        raise UserError(f"model={name}: the checkpoint holds a {own_name}; leave it out")
+    ponder = {key for key in keys if key.partition(".")[0] == "ponder"}
+    for option, was in saved["ponder"].items():
+        now = getattr(config.ponder, option)
+        if now != was and ponder & {"ponder", f"ponder.{option}"}:
+            raise UserError(f"ponder.{option}={now}: the checkpoint's is {was}; leave ponder out")
+
+
 def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str]) -> Config:
     """The configuration to evaluate a checkpoint with: its own network, the typed data.
 
@@ -223,17 +243,7 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
         UserError: an option of the network was typed that the checkpoint decides.
     """
     keys = {command_line.key_of(text) for text in typed}
-    free = ("model.halting", "model.compile")
-    for key in sorted(keys):
-        if key.startswith("model.") and not key.startswith(free):
-            raise UserError(f"{key} is decided by the checkpoint: leave it out")
-    for option in ("name", "dim", "max_steps") if "experiment" in keys else ():
-        was, now = saved["model"][option], getattr(config.model, option)
-        if was != now:
-            raise UserError(f"experiment: its model.{option} is {now}, but the checkpoint's {was}")
-    name, own_name = config.model.name, saved["model"]["name"]
-    if "model" in keys and name != own_name:
-        raise UserError(f"model={name}: the checkpoint holds a {own_name}; leave it out")
+    _check_decided(config, saved, keys)
     taken: dict[str, Any] = {"model": dict(saved["model"]), "ponder": saved["ponder"]}
     taken["model"] |= {"compile": config.model.compile, "compile_mode": config.model.compile_mode}
     for key in keys:

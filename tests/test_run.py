@@ -256,6 +256,19 @@ def test_another_kind_of_network_is_refused_and_the_same_kind_is_fine(trained, e
     evaluate("mode=validate", f"ckpt_path={trained.dact.last}", "model=dact")
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("ponder.cost=0.3", "ponder.cost=0.3: the checkpoint's is 0.005; leave ponder out"),
+        ("ponder=budget", "ponder.target_steps=3.0: the checkpoint's is None; leave ponder out"),
+    ],
+)
+def test_another_ponder_cost_is_refused_and_the_same_is_fine(trained, evaluate, typed, said):
+    with pytest.raises(UserError, match=f"^{re.escape(said)}"):
+        evaluate("mode=validate", f"ckpt_path={trained.dact.last}", typed)
+    evaluate("mode=validate", f"ckpt_path={trained.dact.last}", "ponder.cost=0.005")
+
+
 def test_evaluation_needs_a_checkpoint(evaluate):
     with pytest.raises(UserError, match="mode=test needs a checkpoint: ckpt_path=PATH or"):
         evaluate("mode=test")
