@@ -46,7 +46,7 @@ test-browser: .venv/browser ## The pages in Chromium, which must be installed
 	$(BIN)/python -m pytest -n 2 -m browser
 
 docs: .venv/docs ## Build the documentation into site/; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: env ## Style, spelling and large files
 	$(BIN)/ruff check
