@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dact.errors import UserError
+from dact.explain import figures
 from dact.explain.reasoning import Reasoner
 from dact.explain.report import write_report
 from dact.explain.survey import Survey, choose_examples, correlation, group_by, survey
-from dact.explain.sweep import Run, settings_of, variants, write_csv
+from dact.explain.sweep import Run, Setting, Spread, settings_of, variants, write_csv
 from dact.lit_module import Prediction
 from dact.runs.compare import find_runs, write_sweep_report
 from dact.runs.restore import answer_split, open_data, restore
@@ -333,6 +334,94 @@ def test_runs_that_differ_in_anything_else_are_other_settings():
     assert variants(configs) == ["data.fraction=1.0", "data.fraction=0.1", ""]
     starts = [{"model": {"name": "dact"}, "warm_start": w} for w in ("none", "auto", "a.ckpt")]
     assert variants(starts) == ["warm_start=none", "warm_start=MAC", "warm_start=MAC"]
+
+
+def test_a_number_of_steps_to_train_for_is_a_setting_of_its_own():
+    """Not the price that it began with, nor that of a run without."""
+    aimed = RUNS[0]._replace(target_steps=2.0)
+    runs = [aimed, aimed._replace(seed=1), aimed._replace(target_steps=2.5), RUNS[0]]
+    found = settings_of(runs)
+    assert [(one.label, one.seeds) for one in found] == [
+        ("τ=5e-3", 1),
+        ("budget 2", 2),
+        ("budget 2.5", 1),
+    ]
+    configs = [
+        {"model": {"name": "dact", "max_steps": 5}, "ponder": {"target_steps": target}}
+        for target in (None, 2.0, 2.5)
+    ]
+    assert variants(configs) == ["", "", ""]  # the label has it already
+
+
+def test_settings_have_short_names():
+    one, *_ = settings_of([RUNS[2]._replace(max_steps=1)])
+    assert one.label == "1 step"
+    configs = [
+        {"model": {"name": "pondernet", "max_steps": steps, "prior": prior}}
+        for steps, prior in ((5, 0.2), (8, 0.2), (8, 0.3))
+    ]
+    assert variants(configs) == ["N=5, λ_p=0.2", "N=8, λ_p=0.2", "N=8, λ_p=0.3"]
+
+
+MAP = [
+    Setting("dact", "τ=0", "x", 2, Spread(0.9, 0.02), Spread(4.0, 0.5), None),
+    Setting("dact", "τ=1e-2", "x", 2, Spread(0.8, 0.01), Spread(2.0, 0.25), None),
+    Setting("mac", "1 step", "x", 1, Spread(0.5, None), Spread(1.0, None), None),
+]
+
+
+@pytest.mark.parametrize(
+    ("named", "wanted"),
+    [
+        (None, {"τ=0": (4.0, 0.9), "τ=1e-2": (2.0, 0.8), "1 step": (1.0, 0.5)}),
+        (("dact",), {"τ=0": (4.0, 0.9), "τ=1e-2": (2.0, 0.8)}),
+        (("mac", "act"), {"1 step": (1.0, 0.5)}),
+        ((), {}),
+    ],
+)
+def test_points_of_the_kinds_that_are_asked_for_are_named(named, wanted):
+    (axes,) = figures.sweep_map(MAP, "accuracy", "accuracy", named).axes
+    assert {text.get_text(): text.xy for text in axes.texts} == wanted
+    drawn = lines_of(axes)
+    assert drawn == {"dact": ([2.0, 4.0], [0.8, 0.9]), "mac": ([1.0], [0.5])}
+
+
+def lines_of(axes):
+    """What is drawn of each kind, by its name in the legend: x and y."""
+    lines = {bars.get_label(): bars[0] for bars in axes.containers}
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(lines)
+    return {
+        name: (line.get_xdata().tolist(), line.get_ydata().tolist()) for name, line in lines.items()
+    }
+
+
+def test_steps_against_the_ponder_cost():
+    """No cost is drawn left of the least of all kinds, where a logarithm has its place."""
+    series = {
+        "dact": [(0.0, Spread(4.0, 0.5)), (3e-2, Spread(2.0, 0.25))],
+        "act": [(3e-3, Spread(3.0, None)), (1e-1, Spread(2.5, None))],
+    }
+    (axes,) = figures.cost_map(series).axes
+    drawn = lines_of(axes)
+    assert drawn["dact"] == (pytest.approx([1e-3, 3e-2]), [4.0, 2.0])
+    assert drawn["act"] == ([3e-3, 1e-1], [3.0, 2.5])
+    assert axes.get_xscale() == "log"
+    (heights,) = (
+        [bar[:, 1].tolist() for bar in bars[2][0].get_segments()]
+        for bars in axes.containers
+        if bars.get_label() == "dact"
+    )
+    assert heights == [[3.5, 4.5], [1.75, 2.25]]
+
+
+def test_the_same_figure_is_the_same_file(tmp_path, monkeypatch):
+    """On another day, too."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    for name in ("a.svg", "b.svg"):
+        figures.save_as(figures.sweep_map(MAP, "accuracy", "accuracy"), tmp_path / name)
+    one, other = ((tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
+    assert one == other
+    assert b"<dc:date>" not in one
 
 
 def test_a_sweep_report_has_every_run_with_the_results_of_its_checkpoint(trained, tmp_path):

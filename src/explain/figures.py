@@ -3,7 +3,7 @@
 import functools
 import io
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dact.errors import UserError
 
 from .reasoning import Reasoning
 from .survey import Group, Survey, correlation
-from .sweep import Setting
+from .sweep import Setting, Spread
 from .views import View
 
 ACCENT, SECOND = "#2563a8", "#d97706"
@@ -111,13 +111,16 @@ def family_map(groups: Sequence[Group], examples: Mapping[int, str]) -> Figure:
 
 
 @_styled
-def sweep_map(settings: Sequence[Setting], value: str, label: str) -> Figure:
+def sweep_map(
+    settings: Sequence[Setting], value: str, label: str, named: Collection[str] | None = None
+) -> Figure:
     """A point per setting, a line per kind of network: `value` against mean steps.
 
     Args:
         settings: of a sweep.
         value: name of a `Spread` of them.
         label: of the axis.
+        named: kinds whose points carry the names of their settings; None: all.
     """
     figure, axes = _new(5.5, 3.6)
     for color, kind in zip(COLORS, sorted({setting.model for setting in settings}), strict=False):
@@ -135,7 +138,7 @@ def sweep_map(settings: Sequence[Setting], value: str, label: str) -> Figure:
             capsize=2,
             label=kind,
         )
-        for place, setting in enumerate(mine):
+        for place, setting in enumerate(mine if named is None or kind in named else ()):
             x, y = setting.steps.mean, getattr(setting, value).mean
             beside = (5, 5 if place % 2 else -11)  # neighbours do not cover each other
             axes.annotate(
@@ -151,6 +154,31 @@ def sweep_map(settings: Sequence[Setting], value: str, label: str) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(frameon=False)
     axes.margins(0.12)
+    return figure
+
+
+@_styled
+def cost_map(series: Mapping[str, Sequence[tuple[float, Spread]]]) -> Figure:
+    """Mean steps against the ponder cost, a line per kind of network.
+
+    Args:
+        series: τ and steps, by kind; a cost of 0 is drawn at the left end.
+    """
+    figure, axes = _new(4.2, 3.0)
+    positive = [cost for points in series.values() for cost, _ in points if cost > 0]
+    for color, (kind, points) in zip(COLORS, series.items(), strict=False):
+        axes.errorbar(
+            [cost or min(positive, default=1) / 3 for cost, _ in points],
+            [steps.mean for _, steps in points],
+            [steps.deviation or 0 for _, steps in points],
+            color=color,
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=kind,
+        )
+    axes.set(xlabel="τ (0 at the left end)", ylabel="mean steps", xscale="log")
+    axes.legend(frameon=False)
     return figure
 
 
@@ -203,8 +231,9 @@ def save_as(figure: Figure, path: Path) -> None:
     Raises:
         UserError: that is none, or the file cannot be written.
     """
+    undated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
     try:
-        figure.savefig(path)
+        figure.savefig(path, **undated)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be written: {str(error).splitlines()[0]}") from error
 

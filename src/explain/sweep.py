@@ -17,6 +17,7 @@ _TOLD = (
     "model.max_steps",
     "model.name",
     "ponder.cost",
+    "ponder.target_steps",
     "data.name",
     "data.root",
     "data.cache_dir",
@@ -29,6 +30,9 @@ _TOLD = (
     "data.adaptive",
     "data.generate",
 )
+
+#: What options are called where there is little room.
+_SHORT = {"model.max_steps": "N", "model.prior": "λ_p"}
 
 
 class Run(NamedTuple):
@@ -49,6 +53,8 @@ class Run(NamedTuple):
     """Mean number of steps."""
     milliseconds: float | None = None
     """Measured time per question."""
+    target_steps: float | None = None
+    """Steps that it was trained to take, if it was."""
 
 
 class Spread(NamedTuple):
@@ -77,7 +83,8 @@ def settings_of(runs: Iterable[Run]) -> list[Setting]:
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         cost = run.ponder_cost if run.model in ADAPTIVE_NETWORKS else 0.0
-        key = (run.data, run.model, run.max_steps, cost, run.variant)
+        target = run.target_steps or 0.0
+        key = (run.data, run.model, run.max_steps, cost, target, run.variant)
         groups.setdefault(key, []).append(run)
     return [
         Setting(
@@ -115,7 +122,7 @@ def variants(configs: Sequence[Mapping[str, Any]]) -> list[str]:
             and not _is_told(name, own)
             and any(o.get(name) != own[name] for o in others)
         ]
-        found.append(", ".join(f"{name}={own[name]}" for name in differ))
+        found.append(", ".join(f"{_SHORT.get(name, name)}={own[name]}" for name in differ))
     return found
 
 
@@ -155,9 +162,12 @@ def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
 
 def _label(run: Run) -> str:
     """What a run is among those of its model."""
-    sign = "β" if run.model == "pondernet" else "τ"
-    adaptive = run.model in ADAPTIVE_NETWORKS
-    name = f"{sign}={cost_name(run.ponder_cost)}" if adaptive else f"{run.max_steps} steps"
+    if run.model not in ADAPTIVE_NETWORKS:
+        name = f"{run.max_steps} step{'s'[: run.max_steps - 1]}"
+    elif run.target_steps is not None:
+        name = f"budget {run.target_steps:g}"
+    else:
+        name = f"{'β' if run.model == 'pondernet' else 'τ'}={cost_name(run.ponder_cost)}"
     return f"{name}, {run.variant}" if run.variant else name
 
 

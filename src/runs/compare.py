@@ -118,6 +118,7 @@ def describe_run(restored: Restored, variant: str, milliseconds: float | None) -
         means.accuracy,
         means.steps,
         milliseconds,
+        config["ponder"].get("target_steps"),
     )
 
 
