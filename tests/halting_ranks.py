@@ -1,4 +1,4 @@
-"""`run.py` with a halting unit that is sure of itself, noting how many steps each batch took.
+"""`run.py` with a halting unit that is sure of itself, noting what each training step did.
 
 Started as a program; the processes that Lightning starts are then the same program.
 """
@@ -26,7 +26,7 @@ def build_sure_network(*arguments, **options):
 
 
 def note_steps():
-    """Append to `steps-<rank>.txt` how often the network took a step in each training step."""
+    """Append to `steps-<rank>.txt` how often the network took a step, and the ponder weight."""
     taken, step, training_step = [], MACNetwork.step, VQALitModule.training_step
 
     def counted_step(self, state, inputs, n):
@@ -35,9 +35,10 @@ def note_steps():
 
     def noted_training_step(self, batch, batch_idx):
         taken.clear()
+        weight = self.ponder_cost
         outputs = training_step(self, batch, batch_idx)
         with Path(f"steps-{self.global_rank}.txt").open("a") as file:
-            file.write(f"{len(taken)}\n")
+            file.write(f"{len(taken)} {weight!r}\n")
         return outputs
 
     MACNetwork.step, VQALitModule.training_step = counted_step, noted_training_step

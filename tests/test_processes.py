@@ -91,31 +91,59 @@ def test_two_processes_train_what_one_does(clevr, model, differently, tmp_path):
     Of gradients near 0 Adam makes steps of their sign, whatever rounding has made of that. Where
     training halts, a process may take fewer steps than the other in the same batch.
     """
-    typed = (*clevr, *FIT, *model, "warm_start=none", "trainer.limit_train_batches=3")
-    names = ("stem", "question", "memory", "read", "output")
-    typed += tuple(f"model.dropout.{name}=0" for name in names)
-    folders, taken = {}, {}
-    for trainer, batch in (("cpu", 4), ("ddp_cpu", 2)):
-        folders[trainer] = tmp_path / trainer
-        own = (f"trainer={trainer}", f"data.batch_size={batch}", f"hydra.run.dir={trainer}")
-        taken[trainer] = steps_taken(*typed, *own, scale=40 if differently else 1, cwd=tmp_path)
-    one, two = (checkpoint.load(folder / "checkpoints/last.ckpt") for folder in folders.values())
+    typed = (*clevr, *FIT, *model, "trainer.limit_train_batches=3")
+    noted = by_one_and_by_two(*typed, scale=40 if differently else 1, cwd=tmp_path)
+    taken = [[[steps for steps, _ in process] for process in run] for run in noted]
+    folders = [tmp_path / "cpu", tmp_path / "ddp_cpu"]
+    one, two = (checkpoint.load(folder / "checkpoints/last.ckpt") for folder in folders)
     assert one["global_step"] == two["global_step"] == 6
     for name, value in one["state_dict"].items():
         if not name.endswith("score.bias"):  # a softmax cancels it: its gradient is rounding alone
             torch.testing.assert_close(two["state_dict"][name], value, rtol=1e-4, atol=5e-5)
-    ours, theirs = (validation(folder / "metrics.csv") for folder in folders.values())
+    ours, theirs = (validation(folder / "metrics.csv") for folder in folders)
     assert len(ours) == 2
     for row, other in zip(ours, theirs, strict=True):
         assert other == pytest.approx(row, rel=1e-4)
-    (whole,), (first, second) = taken.values()
+    (whole,), (first, second) = taken
     assert whole == [max(pair) for pair in zip(first, second, strict=True)]
     differ = sum(one != other for one, other in zip(first, second, strict=True))
     assert (differ >= 2) == differently
 
 
-def steps_taken(*typed, scale, cwd):
-    """How many steps each batch of each process took, in a run with such a halting unit."""
+def test_two_processes_adapt_the_weight_to_the_steps_of_both(clevr, tmp_path):
+    """τ is the same on both, and what one process makes of the same batches."""
+    typed = (*clevr, *FIT, "model=dact", *SURE, "ponder=budget", "ponder.target_steps=2.5")
+    typed += ("ponder.target_rate=50", "ponder.target_gain=0.1")
+    one, two = by_one_and_by_two(*typed, scale=40, cwd=tmp_path)
+    (whole,), (first, second) = [
+        [[tau for _, tau in process] for process in run] for run in (one, two)
+    ]
+    assert first == second
+    assert first == pytest.approx(whole, abs=1e-6)
+    assert len(set(whole)) > len(whole) / 2
+    ended = [
+        checkpoint.load(tmp_path / name / "checkpoints/last.ckpt")["callbacks"]["PonderBudget"]
+        for name in ("cpu", "ddp_cpu")
+    ]
+    assert ended[1] == pytest.approx(ended[0], abs=1e-6)
+
+
+def by_one_and_by_two(*typed, scale, cwd):
+    """What a run notes of each training step: of one process, and of two that share its batches.
+
+    Without dropout, whose masks are of each process's own. Folders are named as the trainers.
+    """
+    names = ("stem", "question", "memory", "read", "output")
+    typed += ("warm_start=none", *(f"model.dropout.{name}=0" for name in names))
+    found = []
+    for trainer, batch in (("cpu", 4), ("ddp_cpu", 2)):
+        own = (f"trainer={trainer}", f"data.batch_size={batch}", f"hydra.run.dir={trainer}")
+        found.append(noted(*typed, *own, scale=scale, cwd=cwd))
+    return found
+
+
+def noted(*typed, scale, cwd):
+    """Steps and weight of each batch of each process, in a run with such a halting unit."""
     program = [sys.executable, str(REPOSITORY / "tests" / "halting_ranks.py"), *typed]
     environment = {"HALTING_SCALE": str(scale), "PYTHONPATH": str(REPOSITORY)}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}
@@ -124,7 +152,8 @@ def steps_taken(*typed, scale, cwd):
     )
     assert done.returncode == 0, done.stderr
     files = sorted(cwd.glob("steps-*.txt"))
-    found = [[int(line) for line in path.read_text().split()] for path in files]
+    lines = [[line.split() for line in path.read_text().splitlines()] for path in files]
+    found = [[(int(steps), float(weight)) for steps, weight in process] for process in lines]
     for path in files:
         path.unlink()
     return found
