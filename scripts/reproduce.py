@@ -9,37 +9,43 @@ time, the same command goes on where it was.
 
 import argparse
 import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import reproduce_claims as claims
+import reproduce_accuracy as accuracy
 import reproduce_page as pages
+import reproduce_steps as steps
 import torch
 from reproduce_answers import (
+    Answered,
     Answers,
     Questions,
-    Trained,
     answer_all,
     answer_bounded,
+    answer_sampled,
     load,
+    of_group,
     open_questions,
 )
-from reproduce_plan import SIZES, USUAL, Size, plan
-from reproduce_runs import run_all, seconds
+from reproduce_plan import OWNED, SIZES, USUAL, Size, Training, plan
+from reproduce_runs import Trainer, commit, commits, seconds
+from reproduce_statistics import Resamples
+from reproduce_verdict import Claim
 from rich.progress import track
 
+from dact import command_line
 from dact.allocator import keep_freed_memory
-from dact.command_line import quote_path
 from dact.console import silence_libraries
 from dact.errors import UserError
 from dact.explain import figures
-from dact.explain.sweep import Setting, settings_of, variants
+from dact.explain.sweep import Setting, settings_of, spread, variants
 from dact.one_line import one_line_errors
 from dact.runs.compare import describe_run, measure
+
+#: Questions that are answered to take the time.
+TIMED = 256
 
 
 def arguments() -> argparse.Namespace:
@@ -47,15 +53,18 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
-    parser.add_argument(
-        "--work", type=Path, help="folder of the runs; by default logs/reproduce/SIZE"
-    )
+    parser.add_argument("--work", type=Path, help="of the runs; by default logs/reproduce/SIZE")
     parser.add_argument("--jobs", type=int, help="trainings at once; by default 2, and 1 for full")
-    parser.add_argument("--no-training", action="store_true", help="only check what is trained")
-    parser.add_argument(
-        "options", nargs="*", metavar="OPTION=VALUE", help="of run.py, for all runs"
-    )
-    return parser.parse_args()
+    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="of run.py, for all")
+    given = parser.parse_args()
+    if given.jobs is not None and given.jobs < 1:
+        raise UserError(f"--jobs {given.jobs}: it must be at least 1")
+    for one in given.options:
+        if "=" not in one:
+            raise UserError(f"{one} is no option: write OPTION=VALUE, as for run.py")
+        if command_line.key_of(one) in OWNED:
+            raise UserError(f"{one}: that is what this program varies, so leave it out")
+    return given
 
 
 def main() -> None:
@@ -66,94 +75,107 @@ def main() -> None:
     size = SIZES[given.size]
     work = given.work or Path("logs", "reproduce", given.size)
     jobs = given.jobs or (1 if given.size == "full" else 2)
-    more = [quote_path(one) if one.startswith("data.root=") else one for one in given.options]
-    if wrong := [one for one in more if "=" not in one]:
-        raise UserError(f"{wrong[0]} is no option: write OPTION=VALUE, as for run.py")
     given.output.parent.mkdir(parents=True, exist_ok=True)
     trainings = plan(size)
-    if not given.no_training:
-        run_all(trainings, work, size, more, jobs)
+    Trainer(work, size, given.options).run_all(trainings, jobs)
     wanted = [one for one in trainings if one.group != "start"]
-    networks = load(work, wanted, {})
     made = pages.Provenance(
-        shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]]),
-        commit(),
-        time.strftime("%Y-%m-%d"),
-        seconds(work, trainings) / 3600,
-        "",
+        command=shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]]),
+        trained=commits(work, trainings),
+        evaluated=commit(),
+        date=time.strftime("%Y-%m-%d"),
+        hours=seconds(work, trainings) / 3600,
+        jobs=jobs,
+        questions="",
     )
-    write(given.output, networks, size, made)
+    write(given.output, work, wanted, size, made)
     print(f"written: {given.output}")
 
 
-def write(output: Path, networks: Sequence[Trained], size: Size, made: pages.Provenance) -> None:
+def write(
+    output: Path, work: Path, wanted: Sequence[Training], size: Size, made: pages.Provenance
+) -> None:
     """Answer, measure, check, and write the page and its figures."""
     torch.set_num_threads(1)
-    questions = open_questions(networks[0].restored)
-    times = measure([one.restored for one in networks], None, 256)
-    networks = [one._replace(milliseconds=ms) for one, ms in zip(networks, times, strict=True)]
-    groups = {one.training.group: [] for one in networks}
-    for one in networks:
-        groups[one.training.group].append(one)
-    answers, bounded = answer(groups, size, questions)
-    usual = [one for one in groups["dact"] if one.cost == float(USUAL)]
-    shown = [*usual, *groups["act"][-1:], *groups["pondernet"][:2]]
-    found = [
-        claims.beats_mac(groups["dact"], groups["mac"]),
-        claims.follows_cost(groups["dact"], groups["act"]),
-        claims.follows_difficulty(shown, answers, questions),
-        claims.more_steps_do_not_hurt([*usual, *groups["mac"], *groups["steps"]]),
-        claims.same_answers(groups["dact"], bounded, questions),
-        claims.time_falls_with_steps([*groups["dact"], *groups["mac"]]),
-    ]
-    settings = _settings(networks)
-    right = np.asarray(questions.dataset.questions.answers)
+    restored = load(work, wanted)
+    questions = open_questions(restored[0][1])
+    times = measure([one for _, one in restored], None, TIMED)
+    networks = []
+    for (training, one), milliseconds in zip(track(restored, "answering"), times, strict=True):
+        found = answer_all(one.network, questions)
+        right = found.answers == questions.right
+        networks.append(Answered(training, one, right, found.steps, milliseconds))
+    bounded = answer_dacts(of_group(networks, "dact"), size, questions)
+    ponders = of_group(networks, "pondernet")
+    sampled = {
+        one.training.name: answer_sampled(one.restored.network, questions) for one in ponders
+    }
+    settings = settings_table(networks)
+    usual = usual_of(networks)
     parts = {
+        "Halting bounds": pages.bounds_table(usual, bounded, questions),
+        "Budgets": pages.budgets_table(of_group(networks, "budget")),
+        "PonderNet, likeliest and by lot": pages.sampling_table(ponders, sampled, questions),
         "All settings": pages.settings_table(settings),
-        "Steps by type": pages.table(claims.steps_by_type(shown, answers, questions)),
-        "Halting bounds": pages.bounds_table(usual, bounded, right),
-        "Budgets": pages.budgets_table(groups["budget"]),
     }
-    name = networks[0].restored.data_name
-    made = made._replace(questions=f"the {len(right):,} validation questions of {name}")
-    folder = output.parent / "figures"
-    folder.mkdir(exist_ok=True)
-    drawn = figures.sweep_map(settings, "accuracy", "accuracy on validation")
-    figures.save_as(drawn, folder / "results.svg")
-    output.write_text(pages.page(made, found, parts, ["figures/results.svg"]), "utf-8")
+    name = restored[0][1].data_name
+    made = made._replace(questions=f"the {len(questions.right):,} validation questions of {name}")
+    claims = check(networks, bounded, questions, size)
+    shown = draw(networks, output.parent / "figures")
+    output.write_text(pages.page(made, claims, parts, shown), "utf-8")
 
 
-def answer(
-    groups: Mapping[str, Sequence[Trained]], size: Size, questions: Questions
-) -> tuple[dict[str, Answers], dict[str, dict[str, Answers]]]:
-    """Answers by training, and those of DACTs by halting bound too."""
-    others = [*groups["act"], *groups["pondernet"]]
-    plain = {
-        one.training.name: answer_all(one.restored.network, questions)
-        for one in track(others, "answering")
-    }
-    bounds = {"": None, "exact": "exact", "paper": "paper"}
-    bounded: dict[str, dict[str, Answers]] = {name: {} for name in bounds}
-    for one in track(groups["dact"], "answering with other bounds"):
-        for name, bound in bounds.items():
-            found = answer_bounded(one.restored.network, questions, bound)
-            bounded[name][one.training.name] = found
-    usual = [one for one in groups["dact"] if one.cost == float(USUAL)]
+def usual_of(networks: Sequence[Answered]) -> list[Answered]:
+    """The DACTs of the usual ponder cost."""
+    return [one for one in of_group(networks, "dact") if one.cost == float(USUAL)]
+
+
+def answer_dacts(
+    dacts: Sequence[Answered], size: Size, questions: Questions
+) -> dict[str, dict[str, Answers]]:
+    """Answers by halting bound and training: of all without a change, of the usual ones others."""
+    bounds = {"": (None, {}), "exact": ("exact", {}), "paper": ("paper", {})}
     looser = {
-        f"probability, ε = {eps:g}": ("probability", {"eps": eps}) for eps in (0.5, 0.2, 0.05)
+        f"probability, ε = {eps:g}": ("probability", {"eps": eps}) for eps in (0.05, 0.2, 0.5)
     }
-    looser |= {
-        f"budget, {steps} steps": ("budget", {"budget": steps}) for steps in range(1, size.steps)
-    }
-    for name, (bound, more) in looser.items():
-        bounded[name] = {
+    counts = reversed(range(1, size.steps))
+    looser |= {f"budget, {n} step{'s'[: n - 1]}": ("budget", {"budget": n}) for n in counts}
+    usual = [one for one in dacts if one.cost == float(USUAL)]
+    found: dict[str, dict[str, Answers]] = {}
+    for name, (bound, more) in track([*bounds.items(), *looser.items()], "with other bounds"):
+        found[name] = {
             one.training.name: answer_bounded(one.restored.network, questions, bound, **more)
-            for one in usual
+            for one in (dacts if name in bounds else usual)
         }
-    return plain | bounded["exact"], bounded
+    return found
 
 
-def _settings(networks: Sequence[Trained]) -> list[Setting]:
+def check(
+    networks: Sequence[Answered],
+    bounded: dict[str, dict[str, Answers]],
+    questions: Questions,
+    size: Size,
+) -> list[Claim]:
+    """All claims."""
+    draws = Resamples(questions.images)
+    dacts, macs, acts = (of_group(networks, group) for group in ("dact", "mac", "act"))
+    others, ponders = of_group(networks, "steps"), of_group(networks, "pondernet")
+    usual = usual_of(networks)
+    shown = [*usual, *(one for one in acts if one.cost == float(USUAL)), *ponders]
+    wider = [one for one in others if one.restored.model == "dact"]
+    plain = [one for one in others if one.restored.model == "mac"]
+    return [
+        accuracy.beats_mac(dacts, macs, draws, size),
+        steps.follows_cost(dacts, acts, ponders),
+        steps.follows_length(shown, questions, draws),
+        steps.differs_by_family(shown, questions, draws),
+        accuracy.more_steps_do_not_hurt([*usual, *wider], [*macs, *plain], draws),
+        accuracy.same_answers(dacts, bounded),
+        steps.time_falls_with_steps([*dacts, *acts, *ponders, *macs], TIMED),
+    ]
+
+
+def settings_table(networks: Sequence[Answered]) -> list[Setting]:
     """What was trained, as in reports on sweeps."""
     differences = variants([one.restored.description.config for one in networks])
     return settings_of(
@@ -162,12 +184,31 @@ def _settings(networks: Sequence[Trained]) -> list[Setting]:
     )
 
 
-def commit() -> str:
-    """Of the code, marked if it was changed since."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    found = subprocess.run(git, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+def draw(networks: Sequence[Answered], folder: Path) -> dict[str, str]:
+    """Figures, written; returns their paths relative to the page, by what they show."""
+    folder.mkdir(exist_ok=True)
+    settings = settings_table(of_group(networks, "mac", "dact", "act", "pondernet"))
+    costs = {
+        kind: [
+            (cost, spread([one.mean_steps for one in same]))
+            for cost, same in accuracy.by_cost(of_group(networks, kind)).items()
+        ]
+        for kind in ("dact", "act")
+    }
+    drawn = {
+        "accuracy": (
+            "Accuracy against mean steps",
+            figures.sweep_map(settings, "accuracy", "accuracy", ("dact",)),
+        ),
+        "cost": ("Mean steps against τ, of DACT and ACT", figures.cost_map(costs)),
+        "time": (
+            "Time for a question against mean steps",
+            figures.sweep_map(settings, "milliseconds", "ms per question", ("dact",)),
+        ),
+    }
+    for name, (_, figure) in drawn.items():
+        figures.save_as(figure, folder / f"{name}.svg")
+    return {text: f"figures/{name}.svg" for name, (text, _) in drawn.items()}
 
 
 if __name__ == "__main__":

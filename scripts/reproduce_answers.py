@@ -1,6 +1,6 @@
 """The networks that `scripts/reproduce.py` trained, and how they answer each question."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,28 +10,60 @@ from numpy.typing import NDArray
 from reproduce_plan import Training
 from reproduce_runs import last_checkpoint
 
+from dact.batch import VQABatch
+from dact.command_line import cost_name
 from dact.models import DACT, MACNetwork
 from dact.models.halting import make_bound
 from dact.runs.restore import Restored, open_data, restore
 
 
-class Trained(NamedTuple):
-    """A network of the plan."""
+class Questions(NamedTuple):
+    """What is known of the questions of validation; arrays are (Q,)."""
+
+    dataset: Any
+    right: NDArray[np.int64]
+    """The right answers; -1 for those that no network knows."""
+    lengths: NDArray[np.int64]
+    """Nodes of the programs, -1 where there is none."""
+    families: NDArray[np.int64]
+    types: NDArray[np.int64]
+    type_names: tuple[str, ...]
+    images: NDArray[np.int64]
+
+
+class Answers(NamedTuple):
+    """Arrays are (Q,), in the order of the split."""
+
+    answers: NDArray[np.int64]
+    steps: NDArray[np.int64]
+
+
+class Answered(NamedTuple):
+    """A network of the plan, and what it answers."""
 
     training: Training
     restored: Restored
+    right: NDArray[np.bool_]
+    """(Q,) whether its answer is right."""
+    steps: NDArray[np.int64]
+    """(Q,)."""
     milliseconds: float
-    """Per question, in evaluation; NaN where it was not measured."""
+    """Per question, of the first ones."""
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+        return self.training.seed
 
     @property
     def accuracy(self) -> float:
-        """On validation, in 0..1."""
-        return self.restored.results["all"].accuracy
+        """In 0..1."""
+        return float(self.right.mean())
 
     @property
-    def steps(self) -> float:
-        """Mean on validation."""
-        return self.restored.results["all"].steps
+    def mean_steps(self) -> float:
+        """In 1..N."""
+        return float(self.steps.mean())
 
     @property
     def max_steps(self) -> int:
@@ -43,32 +75,19 @@ class Trained(NamedTuple):
         """τ."""
         return self.restored.description.config["ponder"]["cost"]
 
-
-class Answers(NamedTuple):
-    """Arrays are (Q,), in the order of the split."""
-
-    answers: NDArray[np.int64]
-    steps: NDArray[np.int64]
-
-
-class Questions(NamedTuple):
-    """What is known of the questions of validation; arrays are (Q,)."""
-
-    dataset: Any
-    lengths: NDArray[np.int64]
-    """Nodes of the programs, -1 where there is none."""
-    families: NDArray[np.int64]
-    types: NDArray[np.int64]
-    type_names: tuple[str, ...]
-    images: NDArray[np.int64]
+    @property
+    def label(self) -> str:
+        """As in tables."""
+        config = self.restored.description.config
+        if self.restored.model == "pondernet":
+            return f"PonderNet, λ_p = {config['model']['prior']:g}"
+        name = self.restored.model.upper()
+        return f"{name}, τ = {cost_name(self.cost)}, seed {self.seed}"
 
 
-def load(folder: Path, trainings: Sequence[Training], times: dict[str, float]) -> list[Trained]:
+def load(folder: Path, trainings: Iterable[Training]) -> list[tuple[Training, Restored]]:
     """The networks of some trainings."""
-    return [
-        Trained(one, restore(last_checkpoint(folder, one.name)), times.get(one.name, float("nan")))
-        for one in trainings
-    ]
+    return [(one, restore(last_checkpoint(folder, one.name))) for one in trainings]
 
 
 def open_questions(restored: Restored) -> Questions:
@@ -76,25 +95,23 @@ def open_questions(restored: Restored) -> Questions:
     data = open_data(restored)
     dataset = data.dataset(data.splits_of("predict")[-1])
     packed = dataset.questions
-    return Questions(
-        dataset,
-        np.asarray(packed.program_lengths, np.int64),
-        np.asarray(packed.families, np.int64),
-        np.asarray(packed.question_types, np.int64),
-        tuple(data.type_names),
-        np.asarray(packed.image_rows, np.int64),
-    )
+    arrays = (packed.answers, packed.program_lengths, packed.families, packed.question_types)
+    right, lengths, families, types = (np.asarray(array, np.int64) for array in arrays)
+    images = np.asarray(packed.image_rows, np.int64)
+    return Questions(dataset, right, lengths, families, types, tuple(data.type_names), images)
 
 
 @torch.inference_mode()
 def answer_all(network: MACNetwork, questions: Questions, batch_size: int = 500) -> Answers:
-    """The answers of a network to all questions."""
+    """The answers of a network to all questions, on the device that it is on."""
+    device = next(network.parameters()).device
     answers, steps = [], []
-    for start in range(0, len(questions.dataset), batch_size):
-        stop = min(start + batch_size, len(questions.dataset))
-        output = network(questions.dataset.__getitems__(range(start, stop)))
-        answers.append(output.log_probs.argmax(-1))
-        steps.append(output.steps)
+    for start in range(0, len(questions.right), batch_size):
+        stop = min(start + batch_size, len(questions.right))
+        batch = questions.dataset.__getitems__(range(start, stop))
+        output = network(VQABatch(*(part.to(device) for part in batch)))
+        answers.append(output.log_probs.argmax(-1).cpu())
+        steps.append(output.steps.cpu())
     return Answers(torch.cat(answers).numpy(), torch.cat(steps).numpy())
 
 
@@ -117,3 +134,18 @@ def answer_bounded(
         return answer_all(network, questions)
     finally:
         policy.bound = before
+
+
+def answer_sampled(network: MACNetwork, questions: Questions) -> Answers:
+    """The answers of a PonderNet whose steps are drawn by lot; it stays as it is."""
+    network.policy.sampled = True
+    torch.manual_seed(0)
+    try:
+        return answer_all(network, questions)
+    finally:
+        network.policy.sampled = False
+
+
+def of_group(networks: Sequence[Answered], *groups: str) -> list[Answered]:
+    """Those of some groups of the plan."""
+    return [one for one in networks if one.training.group in groups]

@@ -6,26 +6,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from reproduce_answers import Answers, Trained
-from reproduce_claims import Claim, spread
+from reproduce_answers import Answered, Answers, Questions
+from reproduce_verdict import Claim, spread
 
 from dact.explain.sweep import Setting, Spread
+
+#: How near a training to a number of steps must come.
+NEAR = 0.2
 
 
 class Provenance(NamedTuple):
     """What makes the figures of a page checkable."""
 
     command: str
-    commit: str
+    trained: Sequence[str]
+    """Commits that the trainings were begun at."""
+    evaluated: str
+    """The commit that answered and wrote the page."""
     date: str
     hours: float
     """That all trainings took, one after the other."""
+    jobs: int
+    """How many of them ran at once."""
     questions: str
     """How many, of what."""
 
 
 def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """In Markdown; the first row is the head, and `words` columns are no numbers."""
+    """In Markdown; the first row is the head, and `words` columns are no numbers.
+
+    >>> print(table([["a", "b"], ["x", "1"]]))
+    | a | b |
+    | --- | --: |
+    | x | 1 |
+    """
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     marks = "|" + " --- |" * words + " --: |" * (len(rows[0]) - words)
     return "\n".join([head, marks, *body])
@@ -43,99 +57,99 @@ def settings_table(settings: Sequence[Setting]) -> str:
     """Every setting, with mean and deviation over seeds."""
     rows = [["network", "setting", "seeds", "accuracy in %", "mean steps", "ms per question"]]
     for one in settings:
-        times = one.milliseconds
-        rows.append(
-            [
-                one.model,
-                one.label,
-                str(one.seeds),
-                _spread(one.accuracy, 1, 100),
-                _spread(one.steps, 2),
-                _spread(times, 3) if times else "",
-            ]
-        )
+        numbers = (_spread(one.accuracy, 1, 100), _spread(one.steps, 2))
+        rows.append([one.model, one.label, str(one.seeds), *numbers, _spread(one.milliseconds, 3)])
     return table(rows, words=2)
 
 
-def _spread(value: Spread, digits: int, factor: float = 1.0) -> str:
+def _spread(value: Spread | None, digits: int, factor: float = 1.0) -> str:
+    if value is None:
+        return ""
     text = f"{factor * value.mean:.{digits}f}"
     return text if value.deviation is None else f"{text} ± {factor * value.deviation:.{digits}f}"
 
 
 def bounds_table(
-    networks: Sequence[Trained], bounded: Mapping[str, Mapping[str, Answers]], right: Sequence[int]
+    networks: Sequence[Answered],
+    bounded: Mapping[str, Mapping[str, Answers]],
+    questions: Questions,
 ) -> str:
-    """What each halting bound saves and changes, mean and deviation over some DACTs.
+    """What each halting bound saves and changes, over some DACTs of one cost.
 
     Args:
         networks: of one ponder cost.
         bounded: answers by bound, then by name of the training; '' is without halting.
-        right: (Q,) the right answers.
+        questions: that were answered.
     """
-    rows = [["bound", "mean steps", "same answer in %", "accuracy in %"]]
+    rows = [["bound", "mean steps", "saved", "same answer in %", "accuracy in %"]]
     for bound, answers in bounded.items():
         own = [answers[one.training.name] for one in networks]
         full = [bounded[""][one.training.name].answers for one in networks]
         same = [float((a.answers == f).mean()) for a, f in zip(own, full, strict=True)]
+        saved = [one.max_steps - a.steps.mean() for one, a in zip(networks, own, strict=True)]
         rows.append(
             [
                 f"`{bound}`" if bound else "none: all steps",
-                spread(float(a.steps.mean()) for a in own),
+                spread(a.steps.mean() for a in own),
+                spread(saved),
                 spread(same, 2, 100),
-                spread([float((a.answers == right).mean()) for a in own], 1, 100),
+                spread([(a.answers == questions.right).mean() for a in own], 1, 100),
             ]
         )
     return table(rows)
 
 
-def budgets_table(networks: Sequence[Trained]) -> str:
+def sampling_table(
+    networks: Sequence[Answered], sampled: Mapping[str, Answers], questions: Questions
+) -> str:
+    """PonderNets in both modes."""
+    rows = [["", "steps", "accuracy in %", "steps, by lot", "accuracy in %, by lot"]]
+    for one in networks:
+        lot = sampled[one.training.name]
+        right = 100 * (lot.answers == questions.right).mean()
+        numbers = (f"{one.mean_steps:.2f}", f"{100 * one.accuracy:.1f}")
+        rows.append([one.label, *numbers, f"{lot.steps.mean():.2f}", f"{right:.1f}"])
+    return table(rows)
+
+
+def budgets_table(networks: Sequence[Answered]) -> str:
     """Whether trainings to a number of steps met it."""
-    rows = [["target", "mean steps", "off by", "accuracy in %"]]
+    rows = [["target", "mean steps", "off by", f"within {NEAR:g}", "accuracy in %"]]
     for one in networks:
         target = one.restored.description.config["ponder"]["target_steps"]
-        rows.append(
-            [
-                f"{target:g}",
-                f"{one.steps:.2f}",
-                f"{one.steps - target:+.2f}",
-                f"{100 * one.accuracy:.1f}",
-            ]
-        )
-    return table(rows)
+        off = one.mean_steps - target
+        near = "yes" if abs(off) <= NEAR else "no"
+        numbers = (f"{target:g}", f"{one.mean_steps:.2f}", f"{off:+.2f}", near)
+        rows.append([*numbers, f"{100 * one.accuracy:.1f}"])
+    return table(rows, words=0)
 
 
-def claim_text(number: int, claim: Claim) -> str:
+def claim_text(claim: Claim) -> str:
     """A section on a claim."""
-    verdict = "**Holds here.**" if claim.holds else "**Does not hold here.**"
-    return "\n\n".join(
-        [f"## C{number}", f"{claim.text}. {verdict}", table(claim.rows), *claim.notes]
-    )
+    said = f"{claim.text}: **{claim.verdict} here** ({claim.rule})."
+    return "\n\n".join([f"## {claim.name}", said, table(claim.rows), *claim.notes])
 
 
 def summary(claims: Sequence[Claim]) -> str:
     """A line for each claim."""
     rows = [["", "claim", "here"]]
-    for number, claim in enumerate(claims, 1):
-        rows.append(
-            [f"[C{number}](#c{number})", claim.text.partition(" (held")[0], _word(claim.holds)]
-        )
+    rows += [[f"[{one.name}](#{one.name.lower()})", one.text, one.verdict] for one in claims]
     return table(rows, words=3)
 
 
-def _word(holds: bool) -> str:
-    return "holds" if holds else "does not hold"
-
-
 def page(
-    made: Provenance, claims: Sequence[Claim], parts: Mapping[str, str], figures: Sequence[str]
+    made: Provenance,
+    claims: Sequence[Claim],
+    parts: Mapping[str, str],
+    figures: Mapping[str, str],
 ) -> str:
     """The whole page.
 
     Args:
         made: how.
-        claims: C1, C2 and so on.
+        claims: in their order.
         parts: other sections, by their headings.
-        figures: paths relative to the page.
+        figures: paths relative to the page, by what they show.
     """
     head = f"""# Results
 
@@ -145,9 +159,11 @@ What the claims of the paper come to on {made.questions}. Written by
 {made.command}
 ```
 
-on {made.date} at commit `{made.commit}`, on {machine()}; the trainings took {made.hours:.1f} hours
-of one core together. Numbers are means over seeds ± their standard deviation (n - 1)."""
-    shown = [f"![Accuracy and time against steps]({path})" for path in figures]
+on {made.date} on {machine()}. Trained at commit {", ".join(f"`{one}`" for one in made.trained)},
+{made.hours:.1f} hours in sum, {made.jobs} at once; answered and written at `{made.evaluated}`.
+Numbers are means over seeds ± their standard deviation (n - 1). `--size full` is the paper's own
+recipe on CLEVR, for weeks of a GPU; `--size trial` learns nothing and takes minutes."""
+    shown = [f"![{text}]({path})" for text, path in figures.items()]
     sections = [f"## {name}\n\n{text}" for name, text in parts.items()]
-    texts = [claim_text(number, claim) for number, claim in enumerate(claims, 1)]
+    texts = [claim_text(claim) for claim in claims]
     return "\n\n".join([head, summary(claims), *shown, *texts, *sections]) + "\n"

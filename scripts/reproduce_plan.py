@@ -78,8 +78,8 @@ SIZES = {
         mac_epochs=1,
         adaptive_epochs=1,
         seeds=2,
-        dact=("0", USUAL),
-        act=("1e-3", "1e-2"),
+        dact=("1e-3", USUAL),
+        act=("1e-3", USUAL),
         priors=(0.2,),
         budgets=(1.5,),
         common=(*_QUIET, "trainer=cpu", "threads=1", "data.fraction=0.02"),
@@ -181,6 +181,25 @@ def _other_steps(size: Size) -> Iterator[Training]:
             yield _dact(size, "steps", seed, steps, USUAL)
             if steps not in size.mac_steps:
                 yield _mac(size, "steps", seed, steps)
+
+
+#: Options of run.py that the plan decides.
+OWNED = (
+    "mode",
+    "experiment",
+    "seed",
+    "model",
+    "model.max_steps",
+    "model.prior",
+    "ponder",
+    "ponder.cost",
+    "ponder.target_steps",
+    "trainer.max_epochs",
+    "warm_start",
+    "ckpt_path",
+    "data.cache_dir",
+    "hydra.run.dir",
+)
 
 
 def command(training: Training, size: Size, more: Sequence[str]) -> list[str]:

@@ -6,22 +6,66 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-#: Resamples of a bootstrap.
+#: Resamples of a bootstrap, and shuffles of a permutation test.
 RESAMPLES = 500
 
 
 class Interval(NamedTuple):
-    """A number and how far it may be off."""
+    """A number, and where 95 % of the resamples lie."""
 
     value: float
     low: float
-    """2.5 % of the resamples are below."""
     high: float
-    """2.5 % are above."""
 
-    def __str__(self) -> str:
+    def text(self, digits: int = 2, factor: float = 1.0) -> str:
         """As in tables."""
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+        numbers = (f"{factor * number:.{digits}f}" for number in self)
+        return "{} ({} to {})".format(*numbers)
+
+
+class Resamples:
+    """Draws of whole images with replacement: questions about an image share it.
+
+    Args:
+        images: (Q,) image of each question.
+        seed: of the draws.
+    """
+
+    def __init__(self, images: NDArray, seed: int = 0) -> None:
+        _, self._image, counts = np.unique(images, return_inverse=True, return_counts=True)
+        generator = np.random.default_rng(seed)
+        even = np.full(len(counts), 1 / len(counts))
+        drawn = generator.multinomial(len(counts), even, RESAMPLES)
+        self._times = np.vstack([np.ones_like(counts), drawn])  # first as it is
+        self._sizes = self._times @ counts
+        self._order = np.argsort(self._image, kind="stable")
+        self._ends = counts.cumsum()
+
+    def means(self, values: NDArray) -> NDArray[np.float64]:
+        """(1 + R,) mean of (Q,) values: of all questions, then of each resample."""
+        return (self._times @ np.bincount(self._image, values)) / self._sizes
+
+    def each(self, statistic: Callable[[NDArray[np.int64]], float]) -> NDArray[np.float64]:
+        """(1 + R,) the same of any statistic of the questions at some positions."""
+        images = np.split(self._order, self._ends[:-1])
+        every = np.arange(len(images))
+        return np.array(
+            [
+                statistic(np.concatenate([images[i] for i in np.repeat(every, times)]))
+                for times in self._times
+            ]
+        )
+
+
+def interval(found: NDArray[np.float64]) -> Interval:
+    """Of what `Resamples` gives; NaN where nothing can be said.
+
+    >>> interval(np.array([2.0, 1.0, 2.0, 3.0])).value
+    2.0
+    """
+    known = found[1:][~np.isnan(found[1:])]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
+    return Interval(float(found[0]), float(low), float(high))
 
 
 def ranks(values: NDArray) -> NDArray[np.float64]:
@@ -46,6 +90,21 @@ def spearman(one: NDArray, other: NDArray) -> float:
     return float(x @ y) / size if size else float("nan")
 
 
+def spearman_within(one: NDArray, other: NDArray, groups: NDArray) -> float:
+    """Mean rank correlation within groups, by their size; those that do not vary do not count.
+
+    >>> spearman_within(np.array([1, 2, 9, 8]), np.array([1, 2, 1, 2]), np.array([0, 0, 1, 1]))
+    0.0
+    """
+    total, weight = 0.0, 0
+    for group in np.unique(groups):
+        own = groups == group
+        found = spearman(one[own], other[own])
+        if found == found:
+            total, weight = total + own.sum() * found, weight + own.sum()
+    return float(total / weight) if weight else float("nan")
+
+
 def explained(values: NDArray, groups: NDArray) -> float:
     """η²: the share of the variance of `values` that lies between the groups, in 0..1.
 
@@ -60,31 +119,10 @@ def explained(values: NDArray, groups: NDArray) -> float:
     return float(counts @ (means - values.mean()) ** 2) / len(values) / total
 
 
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float], clusters: NDArray, seed: int = 0
-) -> Interval:
-    """A statistic of questions, with the interval over resampled images.
-
-    Questions about an image share it, so whole images are drawn, with replacement.
-
-    Args:
-        statistic: of the questions at some positions.
-        clusters: (Q,) image of each question.
-        seed: of the draws.
-    """
-    order = np.argsort(clusters, kind="stable")
-    starts = np.flatnonzero(np.diff(clusters[order], prepend=clusters[order[0]] - 1))
-    images = np.split(order, starts[1:])
+def by_chance(values: NDArray, groups: NDArray, seed: int = 0) -> float:
+    """The largest η² of `RESAMPLES` shuffles of the groups."""
     generator = np.random.default_rng(seed)
-    found = [
-        statistic(
-            np.concatenate([images[i] for i in generator.integers(0, len(images), len(images))])
-        )
-        for _ in range(RESAMPLES)
-    ]
-    known = [value for value in found if value == value] or [float("nan")]
-    low, high = np.percentile(known, [2.5, 97.5])
-    return Interval(statistic(np.arange(len(clusters))), float(low), float(high))
+    return max(explained(values, generator.permutation(groups)) for _ in range(RESAMPLES))
 
 
 def slope(x: NDArray, y: NDArray) -> tuple[float, float]:

@@ -5,7 +5,10 @@ pytest's own collection would import the files as `src.…`, a second copy of th
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+
+import pytest
 
 import dact
 
@@ -22,8 +25,12 @@ def test_examples_in_docstrings():
     assert sum(attempted.values()) > attempted["dact.models.functional"]
 
 
-def test_examples_in_the_statistics_of_results():
-    assert doctest.testmod(importlib.import_module("reproduce_statistics")) == (0, 4)
+@pytest.mark.parametrize("name", ["reproduce_statistics", "reproduce_verdict", "reproduce_page"])
+def test_examples_in_the_statistics_of_results(name):
+    module = importlib.import_module(name)
+    written = inspect.getsource(module).count(">>> ")
+    assert written > 0
+    assert doctest.testmod(module) == (0, written)
 
 
 def test_every_module_was_found():

@@ -1,245 +1,202 @@
-"""The plan, the statistics and the verdicts of scripts/reproduce.py, and all of it as a trial."""
+"""What scripts/reproduce.py has answered, the page that it writes, and all of it as a trial."""
 
-import math
 import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import reproduce
-import reproduce_claims as claims
 import reproduce_page as pages
-from hypothesis import given
-from hypothesis import strategies as st
-from reproduce_answers import Answers, Questions
-from reproduce_plan import SIZES, Training, command, plan
-from reproduce_statistics import bootstrap, explained, ranks, slope, spearman
+from answered_networks import network
+from reproduce_answers import Answers, answer_all, answer_bounded, answer_sampled, open_questions
+from reproduce_plan import SIZES, plan
+from reproduce_verdict import FAILS, HOLDS, Claim
 
-from dact import checks
-from dact.metrics import GroupMeans
+from dact.explain.sweep import Setting, Spread
+from dact.runs.restore import restore
 
-# The plan.
-
-every_size = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+# Answers.
 
 
-@every_size
-def test_what_others_start_from_comes_first_and_fits(size):
-    seen = {}
-    for one in plan(size):
-        assert re.fullmatch(r"[\w.-]+", one.name)
-        assert one.name not in seen
-        seen[one.name] = one
-        if one.starts_from:
-            start = seen[one.starts_from]
-            assert start.seed == one.seed
-            shape = [text for text in one.typed if text.startswith("model.max_steps=")]
-            assert set(shape) <= set(start.typed)
+@pytest.fixture(scope="module")
+def restored(decided):
+    return restore(decided)
 
 
-@every_size
-def test_plain_macs_train_as_long_as_what_starts_from_one(size):
-    epochs = {}
-    for one in plan(size):
-        (own,) = (int(text[19:]) for text in one.typed if text.startswith("trainer.max_epochs="))
-        epochs[one.name] = own + (epochs[one.starts_from] if one.starts_from else 0)
-    totals = {total for name, total in epochs.items() if not name.startswith("start")}
-    assert totals == {size.mac_epochs + size.adaptive_epochs}
+@pytest.fixture(scope="module")
+def questions(restored):
+    return open_questions(restored)
 
 
-@every_size
-@pytest.mark.usefixtures("configured")
-def test_every_training_of_the_plan_is_a_possible_one(size, compose_typed):
-    kinds = {one.group: one for one in plan(size)}  # one of each
-    for one in kinds.values():
-        cfg = compose_typed(*command(one, size, ()))
-        checks.check(cfg)
-        assert cfg.seed == one.seed
+def assert_predicted(found, finished, vocabulary):
+    """These are the answers and steps of `mode=predict`."""
+    lines = finished.predictions
+    assert found.answers.tolist() == [vocabulary.answers[one["prediction"]] for one in lines]
+    assert found.steps.tolist() == [one["steps"] for one in lines]
 
 
-@pytest.fixture
-def compose_typed(program):
-    return program.compose
-
-
-# Statistics.
-
-NUMBERS = st.lists(st.integers(-5, 5), min_size=2, max_size=30)
-
-
-def slow_ranks(values):
-    """One more than the number of smaller ones, and half of the others that are equal."""
-    return [
-        1 + sum(other < value for other in values) + (values.count(value) - 1) / 2
-        for value in values
-    ]
-
-
-@given(NUMBERS)
-def test_ranks_equal_their_definition(values):
-    assert ranks(np.array(values)).tolist() == slow_ranks(values)
-
-
-@given(NUMBERS, st.randoms(use_true_random=False))
-def test_rank_correlation_is_pearsons_of_the_ranks(values, random):
-    other = [random.randint(-5, 5) for _ in values]
-    found = spearman(np.array(values), np.array(other))
-    if len(set(values)) == 1 or len(set(other)) == 1:
-        assert math.isnan(found)
-    else:
-        wanted = np.corrcoef(slow_ranks(values), slow_ranks(other))[0, 1]
-        assert found == pytest.approx(wanted)
-
-
-@given(NUMBERS)
-def test_groups_of_one_explain_everything_and_one_group_nothing(values):
-    values = np.array(values, float)
-    if values.var() > 0:
-        assert explained(values, np.arange(len(values))) == pytest.approx(1)
-        assert explained(values, np.zeros(len(values))) == pytest.approx(0)
-
-
-def test_a_bootstrap_covers_the_mean_and_draws_whole_images():
-    generator = np.random.default_rng(0)
-    images = np.repeat(np.arange(200), 5)
-    values = generator.normal(size=200)[images]  # the same for all questions of an image
-    found = bootstrap(lambda at: float(values[at].mean()), images)
-    assert found.low < found.value < found.high
-    alone = bootstrap(lambda at: float(values[at].mean()), np.arange(1000))
-    ratio = (found.high - found.low) / (alone.high - alone.low)
-    assert ratio == pytest.approx(5**0.5, rel=0.2)  # 200 independent values, not 1000
-
-
-def test_a_slope_is_that_of_least_squares():
-    generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(2, 13))
-    assert slope(x, y) == pytest.approx(tuple(np.polyfit(x, y, 1)[::-1]))
-
-
-# Verdicts.
-
-
-def network(group, accuracy, steps, *, cost=0.0, seed=0, most=5, milliseconds=1.0, name=None):
-    """A network as far as claims look at it."""
-    model = {"steps": "dact"}.get(group, group)
-    return SimpleNamespace(
-        training=Training(name or f"{group}-{cost}-{most}-s{seed}", group, seed, ()),
-        restored=SimpleNamespace(model=model, results={"all": GroupMeans(accuracy, steps, 9)}),
-        accuracy=accuracy,
-        steps=steps,
-        max_steps=most,
-        cost=cost,
-        milliseconds=milliseconds,
-    )
-
-
-MACS = [network("mac", 0.5 + 0.1 * n, n, most=n) for n in range(1, 6)]
-
-
-@pytest.mark.parametrize(("accuracy", "holds"), [(0.76, True), (0.74, False)])
-def test_dact_is_compared_with_a_mac_of_as_many_steps(accuracy, holds):
-    """0.75 at 2.5 steps."""
-    claim = claims.beats_mac([network("dact", accuracy, 2.5, cost=0.005)], MACS)
-    assert claim.holds == holds
-    assert claim.rows[1][3] == "75.0 %"
+@pytest.mark.parametrize("batch_size", [5, 500])
+def test_answers_are_those_of_prediction(restored, questions, decided, evaluate, batch_size):
+    found = answer_all(restored.network, questions, batch_size)
+    finished = evaluate("mode=predict", f"ckpt_path={decided}")
+    assert_predicted(found, finished, restored.vocabulary)
+    assert len(set(found.steps.tolist())) > 1
 
 
 @pytest.mark.parametrize(
-    ("steps", "others", "holds"),
+    ("bound", "more", "typed"),
     [
-        ([5, 3, 1], [3.0, 3.1], True),
-        ([5, 3, 3.05], [3.0, 3.1], True),
-        ([5, 3, 3.5], [3.0, 3.1], False),
-        ([5, 3, 1], [5, 1], False),
+        (None, {}, ("model.halting_bound=null",)),
+        ("paper", {}, ("model.halting_bound=paper",)),
+        ("budget", {"budget": 1}, ("model.halting_bound=budget", "model.halting_budget=1")),
     ],
 )
-def test_steps_follow_the_cost(steps, others, holds):
-    dacts = [network("dact", 0.9, n, cost=c) for c, n in zip((0, 1, 2), steps, strict=True)]
-    acts = [network("act", 0.9, n, cost=c) for c, n in zip((1, 2), others, strict=True)]
-    assert claims.follows_cost(dacts, acts).holds == holds
+def test_answers_with_other_bounds_too(restored, questions, decided, evaluate, bound, more, typed):
+    before = answer_all(restored.network, questions)
+    found = answer_bounded(restored.network, questions, bound, **more)
+    finished = evaluate("mode=predict", f"ckpt_path={decided}", *typed)
+    assert_predicted(found, finished, restored.vocabulary)
+    after = answer_all(restored.network, questions)  # the network is as it was
+    assert [a.tolist() for a in after] == [b.tolist() for b in before]
+    assert bound == "paper" or found.steps.tolist() != before.steps.tolist()
 
 
-def questions(lengths, families=None, types=None):
-    count = len(lengths)
-    zeros = np.zeros(count, int)
-    return Questions(
-        None,
-        np.array(lengths),
-        zeros if families is None else np.array(families),
-        zeros if types is None else np.array(types),
-        ("query_attribute", "count"),
-        np.arange(count),
-    )
+def test_right_is_what_validation_counts_as_right(trained):
+    own = restore(trained.dact.last)
+    known = open_questions(own)
+    found = answer_all(own.network, known)
+    assert (found.answers == known.right).mean() == pytest.approx(own.results["all"].accuracy)
+    assert found.steps.mean() == pytest.approx(own.results["all"].steps)
+    for number, name in enumerate(known.type_names):
+        if (known.types == number).any():
+            right = (found.answers == known.right)[known.types == number]
+            assert right.mean() == pytest.approx(own.results[name].accuracy)
 
 
-@pytest.mark.parametrize(("sign", "holds"), [(1, True), (-1, False)])
-def test_steps_follow_difficulty(sign, holds):
-    lengths = np.tile([3, 5, 7, 9], 30)
-    dact = network("dact", 0.9, 3)
-    answers = {dact.training.name: Answers(lengths, 5 + sign * (lengths - 3) // 2)}
-    asked = questions(lengths)
-    claim = claims.follows_difficulty([dact], answers, asked)
-    assert claim.holds == holds
-    assert claim.rows[1][1].startswith(f"{sign:.2f}")
-    (_, row) = claims.steps_by_type([dact], answers, asked)
-    assert row[1].startswith(f"{5 + sign * 1.5:.2f} (")
+def test_draws_by_lot_are_the_same_each_time_and_leave_no_trace(program):
+    fitted = program("model=pondernet", "warm_start=none")
+    own = restore(fitted.last)
+    known = open_questions(own)
+    before = answer_all(own.network, known)
+    first, again = (answer_sampled(own.network, known) for _ in range(2))
+    assert first.steps.tolist() == again.steps.tolist() != before.steps.tolist()
+    assert answer_all(own.network, known).steps.tolist() == before.steps.tolist()
 
 
-@pytest.mark.parametrize(("accuracies", "holds"), [([0.9, 0.91], True), ([0.9, 0.89], False)])
-def test_more_steps_do_not_hurt(accuracies, holds):
-    dacts = [network("dact", a, 3, most=n) for n, a in zip((5, 8), accuracies, strict=True)]
-    claim = claims.more_steps_do_not_hurt([*dacts, *MACS, network("mac", 0.9, 8, most=8)])
-    assert claim.holds == holds
-    assert [row[0] for row in claim.rows[1:]] == ["5", "8"]
+# Tables.
 
 
-def test_one_changed_answer_is_one_too_many():
-    dact, asked = network("dact", 0.9, 3), questions([3, 4, 5])
-    same, other = (Answers(np.array(a), np.array([1, 2, 3])) for a in ([7, 8, 9], [7, 8, 0]))
-    for exact, holds in ((same, True), (other, False)):
-        bounded = {
-            bound: {dact.training.name: answers}
-            for bound, answers in (("", same), ("exact", exact), ("paper", same))
-        }
-        claim = claims.same_answers([dact], bounded, asked)
-        assert claim.holds == holds
-        assert [row[3] for row in claim.rows[1:]] == [str(int(not holds)), "0"]
+def cells(text):
+    """Of a table, without its head."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert len({len(row) for row in rows}) == 1
+    return rows[2:]
 
 
-@pytest.mark.parametrize(("sign", "holds"), [(1, True), (-1, False)])
-def test_time_follows_steps(sign, holds):
-    dacts = [network("dact", 0.9, n, milliseconds=5 + sign * n / 2) for n in (1, 2, 4)]
-    claim = claims.time_falls_with_steps([*dacts, *MACS])
-    assert claim.holds == holds
-    assert claim.rows[1][3:] == ["5.0000", f"{sign / 2:.4f}"]
+def test_what_bounds_save_and_change():
+    """The second of two networks changes one of four answers, and both save a step of three."""
+    known = SimpleNamespace(right=np.array([0, 1, 2, 3]))
+    two = [network("dact", np.ones(4, bool), 3, most=3, seed=seed) for seed in (0, 1)]
+    full = Answers(np.array([0, 1, 2, 9]), np.full(4, 3))
+    early = [
+        Answers(np.array([0, 1, 2, 9]), np.full(4, 2)),
+        Answers(np.array([0, 1, 9, 9]), np.array([1, 2, 2, 3])),
+    ]
+    names = [one.training.name for one in two]
+    bounded = {"": dict.fromkeys(names, full), "paper": dict(zip(names, early, strict=True))}
+    none, paper = cells(pages.bounds_table(two, bounded, known))
+    assert none[0] == "none: all steps"
+    assert none[1:] == ["3.00 ± 0.00", "0.00 ± 0.00", "100.00 ± 0.00", "75.0 ± 0.0"]
+    assert paper[0] == "`paper`"
+    assert paper[1:] == ["2.00 ± 0.00", "1.00 ± 0.00", "87.50 ± 17.68", "62.5 ± 17.7"]
+
+
+@pytest.mark.parametrize(
+    ("taken", "off", "near"),
+    [(2.0, "+0.00", "yes"), (2.1, "+0.10", "yes"), (2.3, "+0.30", "no"), (1.7, "-0.30", "no")],
+)
+def test_a_budget_is_met_or_not(taken, off, near):
+    one = network("dact", np.array([True, False]), taken, target=2.0)
+    assert cells(pages.budgets_table([one])) == [["2", f"{taken:.2f}", off, near, "50.0"]]
+
+
+def test_pondernet_in_both_modes():
+    known = SimpleNamespace(right=np.array([0, 1, 2, 3]))
+    one = network("pondernet", np.array([True, True, True, False]), [1, 2, 3, 4])
+    lot = Answers(np.array([0, 9, 9, 9]), np.array([1, 1, 1, 2]))
+    (row,) = cells(pages.sampling_table([one], {one.training.name: lot}, known))
+    assert row == ["PonderNet, λ_p = 0.2", "2.50", "75.0", "1.25", "25.0"]
+
+
+def test_settings_have_their_spread_if_there_is_one():
+    two = Setting("dact", "τ=5e-3", "x", 2, Spread(0.9, 0.01), Spread(2.5, 0.5), Spread(1, 0.25))
+    one = Setting("mac", "1 step", "x", 1, Spread(0.8, None), Spread(1.0, None), None)
+    assert cells(pages.settings_table([two, one])) == [
+        ["dact", "τ=5e-3", "2", "90.0 ± 1.0", "2.50 ± 0.50", "1.000 ± 0.250"],
+        ["mac", "1 step", "1", "80.0", "1.00", ""],
+    ]
+
+
+# The page.
 
 
 def test_a_page_names_every_claim_and_says_what_made_it():
-    made = pages.Provenance("python x", "abc", "2001-02-03", 1.25, "9 questions")
-    held = claims.Claim("It is so (held if so)", True, [["a", "b"], ["1", "2"]], ["A note."])
-    text = pages.page(made, [held, held._replace(holds=False)], {"More": "text"}, ["f.svg"])
+    made = pages.Provenance(
+        command="python x --y",
+        trained=["abc", "abd"],
+        evaluated="def-dirty",
+        date="2001-02-03",
+        hours=1.26,
+        jobs=2,
+        questions="the 9 validation questions of z",
+    )
+    held = Claim("C1", "It is so", "held if so", HOLDS, [["a", "b"], ["x", "1"]], ["A note."])
+    not_held = held._replace(name="C2", text="It is not", verdict=FAILS)
+    text = pages.page(made, [held, not_held], {"More": "text"}, {"a picture": "f.svg"})
     assert "| [C1](#c1) | It is so | holds |" in text
-    assert "| [C2](#c2) | It is so | does not hold |" in text
-    assert "It is so (held if so). **Does not hold here.**" in text
-    for part in ("python x", "`abc`", "2001-02-03", "1.2 hours", "(f.svg)", "## More\n\ntext"):
-        assert part in text
+    assert "| [C2](#c2) | It is not | does not hold |" in text
+    table = "| a | b |\n| --- | --: |\n| x | 1 |"
+    said = "It is not: **does not hold here** (held if so)."
+    assert f"## C2\n\n{said}\n\n{table}\n\nA note.\n\n## More\n\ntext\n" in text
+    head = " ".join(text.partition("| ")[0].split())
+    assert "come to on the 9 validation questions of z." in head
+    assert "``` python x --y ``` on 2001-02-03 on " in head
+    assert "at commit `abc`, `abd`, 1.3 hours in sum, 2 at once; " in head
+    assert "answered and written at `def-dirty`." in head
+    assert "![a picture](f.svg)" in text
+
+
+def without(text, *patterns):
+    """Lines in which none of these occurs."""
+    return [line for line in text.splitlines() if not any(re.search(p, line) for p in patterns)]
 
 
 @pytest.mark.slow
 def test_the_whole_way_as_a_trial(mini_root, tmp_path, monkeypatch):
     """Twice: the second time everything is there, and the page comes out the same but for times."""
     tiny = ["model.dim=8", "model.embedding_dim=6", "data.batch_size=16", "data.fraction=1"]
-    tiny += [f"data.root={mini_root}", f"data.cache_dir={tmp_path / 'cache'}"]
-    output = tmp_path / "pages" / "results.md"
-    arguments = ["reproduce.py", "--size", "trial", "--output", str(output), *tiny]
-    monkeypatch.setattr("sys.argv", arguments)
+    output, work = tmp_path / "pages" / "results.md", tmp_path / "logs" / "reproduce" / "trial"
+    typed = ["reproduce.py", "--size", "trial", "--output", str(output)]
+    monkeypatch.setattr("sys.argv", [*typed, f"data.root={mini_root}", *tiny])
     reproduce.main()
     text = output.read_text()
-    assert text.count("here.**") == 6
-    assert "[C6](#c6)" in text
-    assert (output.parent / "figures" / "results.svg").exists()
-    logs = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.log")}
-    assert len(logs) == len(plan(SIZES["trial"]))
+    names = ["C1", "C2", "C3a", "C3b", "C4", "C5", "C6"]
+    assert re.findall(r"^## (C\w+)\n\n.*\*\*.* here\*\*", text, re.MULTILINE) == names
+    figures = {path.name: path.read_bytes() for path in (output.parent / "figures").iterdir()}
+    assert set(figures) == {"accuracy.svg", "cost.svg", "time.svg"}
+    assert all(f"(figures/{name})" in text for name in figures)
+    assert {path.parent.name for path in work.rglob("result.json")} == {
+        one.name for one in plan(SIZES["trial"])
+    }
+    before = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
     reproduce.main()
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.log")} == logs
-    assert output.read_text().split("## C6")[0] == text.split("## C6")[0]
+    after = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
+    assert {path: time for path, time in after.items() if ".lock" not in path.name} == {
+        path: time for path, time in before.items() if ".lock" not in path.name
+    }
+    for beginning, end in (("", "## C6"), ("## Halting bounds", "## All settings")):
+        parts = [one[one.index(beginning) : one.index(end)] for one in (text, output.read_text())]
+        same = [without(part, r"^on \d{4}-", r"^\| \[C6\]") for part in parts]
+        assert same[0] == same[1]
+    for name in ("accuracy.svg", "cost.svg"):
+        assert (output.parent / "figures" / name).read_bytes() == figures[name]

@@ -1,0 +1,66 @@
+"""A claim, what was found, and in how far it holds; numbers as text."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+HOLDS, IN_PART = "holds", "holds in part"
+FAILS, OPEN = "does not hold", "cannot be told"
+
+
+class Claim(NamedTuple):
+    """A claim and what was found."""
+
+    name: str
+    """C1 and so on."""
+    text: str
+    """What is claimed."""
+    rule: str
+    """When it counts as held."""
+    verdict: str
+    rows: list[list[str]]
+    """A table, its head first."""
+    notes: list[str]
+
+
+def verdict(outcomes: Iterable[bool | None]) -> str:
+    """In how far a claim holds of which several instances were tried; None: undecided.
+
+    >>> verdict([True, True]), verdict([True, None]), verdict([False, None]), verdict([None])
+    ('holds', 'holds in part', 'does not hold', 'cannot be told')
+    """
+    found = list(outcomes)
+    if found and all(found):
+        return HOLDS
+    if any(found):
+        return IN_PART
+    return FAILS if any(one is False for one in found) else OPEN
+
+
+def percent(value: float) -> str:
+    """Of 0..1.
+
+    >>> percent(0.5)
+    '50.0 %'
+    """
+    return f"{100 * value:.1f} %"
+
+
+def spread(values: Iterable[float], digits: int = 2, factor: float = 1.0) -> str:
+    """Mean and standard deviation over seeds.
+
+    >>> spread([1.0, 3.0]), spread([0.5], 1, 100)
+    ('2.00 ± 1.41', '50.0')
+    """
+    found = [factor * value for value in values]
+    text = f"{statistics.fmean(found):.{digits}f}"
+    return f"{text} ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else text
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["a", "b"]), listed([])
+    ('a, b', 'none')
+    """
+    return ", ".join(names) or "none"
