@@ -86,10 +86,20 @@ def main() -> None:
         date=time.strftime("%Y-%m-%d"),
         hours=seconds(work, trainings) / 3600,
         jobs=jobs,
+        seeds=seeds_of(size),
         questions="",
     )
     write(given.output, work, wanted, size, made)
     print(f"written: {given.output}")
+
+
+def seeds_of(size: Size) -> str:
+    """Which networks have which seeds.
+
+    >>> seeds_of(SIZES["small"])
+    'Seeds 0, 1, 2 for MAC and DACT, 0 for the others.'
+    """
+    return f"Seeds {', '.join(map(str, range(size.seeds)))} for MAC and DACT, 0 for the others."
 
 
 def write(

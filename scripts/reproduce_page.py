@@ -28,6 +28,8 @@ class Provenance(NamedTuple):
     """That all trainings took, one after the other."""
     jobs: int
     """How many of them ran at once."""
+    seeds: str
+    """Of what, in a sentence."""
     questions: str
     """How many, of what."""
 
@@ -161,8 +163,8 @@ What the claims of the paper come to on {made.questions}. Written by
 
 on {made.date} on {machine()}. Trained at commit {", ".join(f"`{one}`" for one in made.trained)},
 {made.hours:.1f} hours in sum, {made.jobs} at once; answered and written at `{made.evaluated}`.
-Numbers are means over seeds ± their standard deviation (n - 1). `--size full` is the paper's own
-recipe on CLEVR, for weeks of a GPU; `--size trial` learns nothing and takes minutes."""
+{made.seeds} Numbers are means over seeds ± their standard deviation (n - 1). `--size full` is the
+paper's own recipe on CLEVR, for GPUs; `--size trial` learns nothing."""
     shown = [f"![{text}]({path})" for text, path in figures.items()]
     sections = [f"## {name}\n\n{text}" for name, text in parts.items()]
     texts = [claim_text(claim) for claim in claims]

@@ -25,7 +25,9 @@ def test_examples_in_docstrings():
     assert sum(attempted.values()) > attempted["dact.models.functional"]
 
 
-@pytest.mark.parametrize("name", ["reproduce_statistics", "reproduce_verdict", "reproduce_page"])
+@pytest.mark.parametrize(
+    "name", ["reproduce_statistics", "reproduce_verdict", "reproduce_page", "reproduce"]
+)
 def test_examples_in_the_statistics_of_results(name):
     module = importlib.import_module(name)
     written = inspect.getsource(module).count(">>> ")

@@ -148,6 +148,7 @@ def test_a_page_names_every_claim_and_says_what_made_it():
         date="2001-02-03",
         hours=1.26,
         jobs=2,
+        seeds="Seeds 3, 4 for it.",
         questions="the 9 validation questions of z",
     )
     held = Claim("C1", "It is so", "held if so", HOLDS, [["a", "b"], ["x", "1"]], ["A note."])
