@@ -163,8 +163,9 @@ What the claims of the paper come to on {made.questions}. Written by
 
 on {made.date} on {machine()}. Trained at commit {", ".join(f"`{one}`" for one in made.trained)},
 {made.hours:.1f} hours in sum, {made.jobs} at once; answered and written at `{made.evaluated}`.
-{made.seeds} Numbers are means over seeds ± their standard deviation (n - 1). `--size full` is the
-paper's own recipe on CLEVR, for GPUs; `--size trial` learns nothing."""
+{made.seeds}
+Numbers are means over seeds ± their standard deviation (n - 1). `--size full` is the paper's own
+recipe on CLEVR, for GPUs; `--size trial` learns nothing."""
     shown = [f"![{text}]({path})" for text, path in figures.items()]
     sections = [f"## {name}\n\n{text}" for name, text in parts.items()]
     texts = [claim_text(claim) for claim in claims]
