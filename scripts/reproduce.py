@@ -8,6 +8,7 @@ time, the same command goes on where it was.
 """
 
 import argparse
+import os
 import shlex
 import sys
 import time
@@ -30,7 +31,7 @@ from reproduce_answers import (
     open_questions,
 )
 from reproduce_plan import OWNED, SIZES, USUAL, Size, Training, plan
-from reproduce_runs import Trainer, commit, commits, seconds
+from reproduce_runs import Trainer, commit, commits, seconds, write_whole
 from reproduce_statistics import Resamples
 from reproduce_verdict import Claim
 from rich.progress import track
@@ -46,6 +47,8 @@ from dact.runs.compare import describe_run, measure
 
 #: Questions that are answered to take the time.
 TIMED = 256
+#: Folder of the figures, beside the page.
+FIGURES = "figures"
 
 
 def arguments() -> argparse.Namespace:
@@ -75,7 +78,7 @@ def main() -> None:
     size = SIZES[given.size]
     work = given.work or Path("logs", "reproduce", given.size)
     jobs = given.jobs or (1 if given.size == "full" else 2)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
+    make_places(given.output, work)
     trainings = plan(size)
     Trainer(work, size, given.options).run_all(trainings, jobs)
     wanted = [one for one in trainings if one.group != "start"]
@@ -93,13 +96,31 @@ def main() -> None:
     print(f"written: {given.output}")
 
 
+def make_places(output: Path, work: Path) -> None:
+    """Make the folders of what will be written, before hours of training.
+
+    Raises:
+        UserError: that cannot be.
+    """
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder: name a file in it")
+    for folder in (work, output.parent / FIGURES):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+        if not os.access(folder, os.W_OK):
+            raise UserError(f"{folder} cannot be written")
+
+
 def seeds_of(size: Size) -> str:
     """Which networks have which seeds.
 
     >>> seeds_of(SIZES["small"])
-    'Seeds 0, 1, 2 for MAC and DACT, 0 for the others.'
+    'Seeds 0, 1, 2 for MAC and DACT; 0 alone with gate, ACT, PonderNet and budgets.'
     """
-    return f"Seeds {', '.join(map(str, range(size.seeds)))} for MAC and DACT, 0 for the others."
+    seeds = ", ".join(map(str, range(size.seeds)))
+    return f"Seeds {seeds} for MAC and DACT; 0 alone with gate, ACT, PonderNet and budgets."
 
 
 def write(
@@ -131,8 +152,8 @@ def write(
     name = restored[0][1].data_name
     made = made._replace(questions=f"the {len(questions.right):,} validation questions of {name}")
     claims = check(networks, bounded, questions, size)
-    shown = draw(networks, output.parent / "figures")
-    output.write_text(pages.page(made, claims, parts, shown), "utf-8")
+    shown = draw(networks, output.parent / FIGURES)
+    write_whole(output, pages.page(made, claims, parts, shown))
 
 
 def usual_of(networks: Sequence[Answered]) -> list[Answered]:
@@ -150,7 +171,7 @@ def answer_dacts(
     }
     counts = reversed(range(1, size.steps))
     looser |= {f"budget, {n} step{'s'[: n - 1]}": ("budget", {"budget": n}) for n in counts}
-    usual = [one for one in dacts if one.cost == float(USUAL)]
+    usual = usual_of(dacts)
     found: dict[str, dict[str, Answers]] = {}
     for name, (bound, more) in track([*bounds.items(), *looser.items()], "with other bounds"):
         found[name] = {
@@ -196,7 +217,6 @@ def settings_table(networks: Sequence[Answered]) -> list[Setting]:
 
 def draw(networks: Sequence[Answered], folder: Path) -> dict[str, str]:
     """Figures, written; returns their paths relative to the page, by what they show."""
-    folder.mkdir(exist_ok=True)
     settings = settings_table(of_group(networks, "mac", "dact", "act", "pondernet"))
     costs = {
         kind: [
@@ -218,7 +238,7 @@ def draw(networks: Sequence[Answered], folder: Path) -> dict[str, str]:
     }
     for name, (_, figure) in drawn.items():
         figures.save_as(figure, folder / f"{name}.svg")
-    return {text: f"figures/{name}.svg" for name, (text, _) in drawn.items()}
+    return {text: f"{FIGURES}/{name}.svg" for name, (text, _) in drawn.items()}
 
 
 if __name__ == "__main__":

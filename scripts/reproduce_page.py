@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reproduce_answers import Answered, Answers, Questions
-from reproduce_verdict import Claim, spread
+from reproduce_verdict import Claim, spread_text, text_of
 
-from dact.explain.sweep import Setting, Spread
+from dact.explain.sweep import Setting
 
 #: How near a training to a number of steps must come.
 NEAR = 0.2
@@ -59,16 +59,10 @@ def settings_table(settings: Sequence[Setting]) -> str:
     """Every setting, with mean and deviation over seeds."""
     rows = [["network", "setting", "seeds", "accuracy in %", "mean steps", "ms per question"]]
     for one in settings:
-        numbers = (_spread(one.accuracy, 1, 100), _spread(one.steps, 2))
-        rows.append([one.model, one.label, str(one.seeds), *numbers, _spread(one.milliseconds, 3)])
+        time = "" if one.milliseconds is None else text_of(one.milliseconds, 3)
+        numbers = (text_of(one.accuracy, 1, 100), text_of(one.steps), time)
+        rows.append([one.model, one.label, str(one.seeds), *numbers])
     return table(rows, words=2)
-
-
-def _spread(value: Spread | None, digits: int, factor: float = 1.0) -> str:
-    if value is None:
-        return ""
-    text = f"{factor * value.mean:.{digits}f}"
-    return text if value.deviation is None else f"{text} ± {factor * value.deviation:.{digits}f}"
 
 
 def bounds_table(
@@ -92,10 +86,10 @@ def bounds_table(
         rows.append(
             [
                 f"`{bound}`" if bound else "none: all steps",
-                spread(a.steps.mean() for a in own),
-                spread(saved),
-                spread(same, 2, 100),
-                spread([(a.answers == questions.right).mean() for a in own], 1, 100),
+                spread_text(a.steps.mean() for a in own),
+                spread_text(saved),
+                spread_text(same, 2, 100),
+                spread_text([(a.answers == questions.right).mean() for a in own], 1, 100),
             ]
         )
     return table(rows)

@@ -17,6 +17,7 @@ from reproduce_plan import Size, Training, command
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dact import run_folder
+from dact.command_line import quote_path
 from dact.errors import UserError
 
 RUN = Path(__file__).parents[1] / "run.py"
@@ -27,6 +28,13 @@ _SECONDS, _ORIGIN = "seconds.txt", "origin.json"
 def last_checkpoint(folder: Path, name: str) -> Path:
     """Of a training."""
     return folder / name / run_folder.CHECKPOINTS / run_folder.LAST
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there in whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
 
 
 def seconds(folder: Path, trainings: Sequence[Training]) -> float:
@@ -136,7 +144,8 @@ class Trainer:
         self._check_origin(own, typed)
         if run_folder.result_in(own) is not None:
             return
-        typed += [f"data.cache_dir={self.folder / 'cache'}", f"hydra.run.dir={own}"]
+        typed.append(f"data.cache_dir={self.folder / 'cache'}")
+        typed.append(quote_path(f"hydra.run.dir={own}"))
         if training.starts_from is not None:
             typed.append(f"warm_start={last_checkpoint(self.folder, training.starts_from)}")
         if run_folder.has_begun(own):
@@ -179,4 +188,4 @@ class Trainer:
                 raise UserError(f"{own} was trained with other options: give another --work")
             return
         own.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"typed": list(typed), "commit": self._commit}) + "\n")
+        write_whole(path, json.dumps({"typed": list(typed), "commit": self._commit}) + "\n")

@@ -17,7 +17,7 @@ from reproduce_statistics import (
     spearman,
     spearman_within,
 )
-from reproduce_verdict import Claim, spread, verdict
+from reproduce_verdict import Claim, spread_text, verdict
 
 from dact.command_line import cost_name
 
@@ -34,7 +34,7 @@ def follows_cost(
     rows = [["", "knob", "mean steps"]]
     for name, group in (("DACT", dacts), ("ACT", acts)):
         for cost, same in by_cost(group).items():
-            steps = spread(one.mean_steps for one in same)
+            steps = spread_text(one.mean_steps for one in same)
             rows.append([name, f"τ = {cost_name(cost)}", steps])
     rows += [[*one.label.split(", "), f"{one.mean_steps:.2f}"] for one in ponders]
     outcomes, notes = [], []
@@ -42,7 +42,7 @@ def follows_cost(
     (other,) = _ranges(acts, shared).values()
     for seed, own in _ranges(dacts, shared).items():
         falls = _falls([one for one in dacts if one.seed == seed])
-        outcomes += [falls, own > 2 * other if own > 0 or other > 0 else None]
+        outcomes.append(falls and own > 2 * other)
         notes.append(f"seed {seed}: {'falls' if falls else 'does not fall'}, range {own:.2f}")
     return Claim(
         "C2",

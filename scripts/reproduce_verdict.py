@@ -1,8 +1,9 @@
 """A claim, what was found, and in how far it holds; numbers as text."""
 
-import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from dact.explain.sweep import Spread, spread
 
 HOLDS, IN_PART = "holds", "holds in part"
 FAILS, OPEN = "does not hold", "cannot be told"
@@ -46,15 +47,21 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def spread(values: Iterable[float], digits: int = 2, factor: float = 1.0) -> str:
+def spread_text(values: Iterable[float], digits: int = 2, factor: float = 1.0) -> str:
     """Mean and standard deviation over seeds.
 
-    >>> spread([1.0, 3.0]), spread([0.5], 1, 100)
+    >>> spread_text([1.0, 3.0]), spread_text([0.5], 1, 100)
     ('2.00 ± 1.41', '50.0')
     """
-    found = [factor * value for value in values]
-    text = f"{statistics.fmean(found):.{digits}f}"
-    return f"{text} ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else text
+    return text_of(spread(list(values)), digits, factor)
+
+
+def text_of(value: Spread, digits: int = 2, factor: float = 1.0) -> str:
+    """What has been computed, likewise."""
+    text = f"{factor * value.mean:.{digits}f}"
+    if value.deviation is None:
+        return text
+    return f"{text} ± {factor * value.deviation:.{digits}f}"
 
 
 def listed(names: Sequence[str]) -> str:

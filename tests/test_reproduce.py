@@ -12,6 +12,7 @@ from reproduce_answers import Answers, answer_all, answer_bounded, answer_sample
 from reproduce_plan import SIZES, plan
 from reproduce_verdict import FAILS, HOLDS, Claim
 
+from dact.errors import UserError
 from dact.explain.sweep import Setting, Spread
 from dact.runs.restore import restore
 
@@ -201,3 +202,18 @@ def test_the_whole_way_as_a_trial(mini_root, tmp_path, monkeypatch):
         assert same[0] == same[1]
     for name in ("accuracy.svg", "cost.svg"):
         assert (output.parent / "figures" / name).read_bytes() == figures[name]
+
+
+@pytest.mark.parametrize(
+    ("output", "work", "said"),
+    [
+        ("page", "work", r"^--output .*page is a folder: name a file in it"),
+        ("file/o.md", "work", r"^.*file/figures cannot be made: Not a directory"),
+        ("o.md", "file", r"^.*file cannot be made: File exists"),
+    ],
+)
+def test_places_that_cannot_be_are_refused_before_anything_is_trained(tmp_path, output, work, said):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=said):
+        reproduce.make_places(tmp_path / output, tmp_path / work)

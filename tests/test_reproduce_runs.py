@@ -21,7 +21,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 
 options = dict(one.split("=", 1) for one in sys.argv[1:])
-folder = Path(options["hydra.run.dir"])
+folder = Path(options["hydra.run.dir"].strip("'"))
 
 def note(what):
     with open(folder.parent / "events", "a") as file:
@@ -118,7 +118,7 @@ def test_a_training_is_told_its_options_and_its_folders(work):
     assert json.loads((work / one.name / "typed.json").read_text()) == [
         *command(one, TRIAL, ["model.dim=8"]),
         f"data.cache_dir={work / 'cache'}",
-        f"hydra.run.dir={work / one.name}",
+        f"hydra.run.dir='{work / one.name}'",
         f"warm_start={last_checkpoint(work, start.name)}",
     ]
 

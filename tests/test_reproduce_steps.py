@@ -19,14 +19,15 @@ from reproduce_verdict import FAILS, HOLDS, IN_PART, OPEN
         ([[5, 3, 1]], [3.0, 3.1], HOLDS),
         ([[5, 3, 3.05]], [3.0, 3.02], HOLDS),
         ([[5, 3, 1], [5, 4, 2]], [3.0, 3.1], HOLDS),
-        ([[5, 3, 3.05]], [3.0, 3.1], IN_PART),  # no more than ACT
-        ([[5, 3, 3.5]], [3.0, 3.1], IN_PART),  # rises
-        ([[3.2, 3.1, 3.0]], [3.0, 3.01], IN_PART),  # falls too little
-        ([[5, 3, 1]], [5, 4], IN_PART),  # ACT moves half as much, over the τ that both have
+        ([[5, 3, 3.05]], [3.0, 3.1], FAILS),  # no more than ACT
+        ([[5, 3, 3.5]], [3.0, 3.1], FAILS),  # rises
+        ([[3.2, 3.1, 3.0]], [3.0, 3.01], FAILS),  # falls too little
+        ([[5, 3, 1]], [5, 4], FAILS),  # ACT moves half as much, over the τ that both have
         ([[5, 3, 1], [5, 3, 3.05]], [3.0, 3.1], IN_PART),
         ([[3, 3, 3]], [5, 1], FAILS),
         ([[3, 3, 3], [1, 3, 5]], [5, 1], FAILS),
         ([[3, 3, 3]], [3, 3], FAILS),
+        ([[1, 3, 5], [1, 3, 5]], [3, 3], FAILS),
     ],
 )
 def test_steps_follow_the_cost(seeds, acts, said):
