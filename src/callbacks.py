@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 
 from dact import checkpoint as checkpoints
 from dact.errors import UserError
+from dact.options import LARGEST_ADAPTED_COST
 
 _NEVER = 2**62
 
@@ -64,7 +65,8 @@ class FiniteTraining(Callback):
         bad = torch.where(good, _NEVER, place + 1)
         bad = torch.where(torch.isfinite(outputs["loss"].detach()), bad, place)
         torch.minimum(self._first_bad, bad, out=self._first_bad)
-        logs = trainer.global_step % trainer.log_every_n_steps == 0
+        every = trainer.log_every_n_steps  # 0: never
+        logs = every and trainer.global_step % every == 0
         if logs or self._costs_nothing(trainer):
             self._check(trainer)
 
@@ -114,7 +116,7 @@ class PonderBudget(Callback):
     against swinging (Stooke et al. 2020, arXiv 2007.03964): after each batch, with e = mean steps -
     target and the optimizer's learning rate η,
 
-        I += rate · η · e,    τ = I + gain · e.
+        I += rate · η · e, within ±`LARGEST_ADAPTED_COST`,    τ = I + gain · e.
 
     Steps are those that evaluation would take (`Halted.steps`), but of the present weights and with
     dropout, while evaluation has averaged weights and none. τ may become negative, a reward: where
@@ -125,9 +127,6 @@ class PonderBudget(Callback):
         rate: of I, relative to the learning rate.
         gain: of the proportional term.
     """
-
-    #: Of I in both directions: where the target is out of reach, it stays near enough to come back.
-    LARGEST = 1.0
 
     def __init__(self, target_steps: float, rate: float, gain: float) -> None:
         self.target_steps = target_steps
@@ -166,7 +165,7 @@ class PonderBudget(Callback):
         excess = float(steps) - self.target_steps
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
         moved = self._integral + self.rate * learning_rate * excess
-        self._integral = min(max(moved, -self.LARGEST), self.LARGEST)
+        self._integral = min(max(moved, -LARGEST_ADAPTED_COST), LARGEST_ADAPTED_COST)
         self.cost = pl_module.ponder_cost = self._integral + self.gain * excess
 
 

@@ -18,6 +18,7 @@ from dact.options import (
     EXITS,
     GATE_INPUTS,
     HALTING_MODES,
+    LARGEST_ADAPTED_COST,
     NETWORKS,
     PENALTIES,
     READ_DROPOUT_MODES,
@@ -93,12 +94,20 @@ def check_budgets(cfg: Config) -> None:
             f"may take: a number in 1..{model.max_steps}"
         )
     _number("ponder.target_steps", target, 1, model.max_steps)
-    most = {"budget": model.halting_budget, None: 0}.get(model.halting_bound, math.inf)
-    if cfg.mode == "fit" and model.name == "dact" and target is not None and target > most:
+    if cfg.mode != "fit" or target is None:
+        return
+    _number("with ponder=budget ponder.cost", cfg.ponder.cost, 0, LARGEST_ADAPTED_COST)
+    if model.name != "dact":
+        return
+    if model.halting_bound is None:
         raise UserError(
-            f"ponder.target_steps={target:g} cannot be met: with model.halting_bound="
-            f"{model.halting_bound or 'null'} all questions take "
-            f"{f'at most {most}' if most else f'all {model.max_steps}'} steps"
+            "ponder=budget has no effect with model.halting_bound=null, with which all questions "
+            f"take all {model.max_steps} steps: leave one of them out"
+        )
+    if model.halting_bound == "budget" and target > model.halting_budget:
+        raise UserError(
+            f"ponder.target_steps={target:g} cannot be met: with model.halting_bound=budget all "
+            f"questions take at most {model.halting_budget} steps"
         )
 
 

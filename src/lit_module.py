@@ -109,7 +109,8 @@ class VQALitModule(pl.LightningModule):
         nll = answer_loss(output.log_probs, batch.answers)
         loss = total_loss(nll, output.ponder_cost, self.ponder_cost)
         steps = output.steps.float().mean()
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # as Lightning counts
+        every = self.trainer.log_every_n_steps  # 0: never
+        if every and (self.global_step + 1) % every == 0:  # as Lightning counts
             right = (output.log_probs.argmax(-1) == batch.answers).float().mean()
             size = len(batch.answers)
             self.log("train/loss", loss, batch_size=size)

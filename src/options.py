@@ -42,6 +42,9 @@ USED_BY = {
     "ponder.target_rate": ("act", "dact"),
     "ponder.target_gain": ("act", "dact"),
 }
+#: Of a τ that is adapted to a number of steps, in both directions: where those are out of reach, it
+#: stays near enough to come back.
+LARGEST_ADAPTED_COST = 1.0
 #: Bounds after which the answer of all steps might have been another one.
 INEXACT_BOUNDS = ("probability", "budget")
 HALTING_MODES = ("deterministic", "sampled")
@@ -143,7 +146,7 @@ class PonderOptions:
 
     cost: float = 5e-3
     """τ ≥ 0, the weight of the ponder cost in the loss (PonderNet's β); where a budget is given,
-    what it begins with."""
+    what it begins with, 0..1."""
     target_steps: float | None = None
     """Mean steps in 1..N that τ is adapted to while training; None: τ stays as it is."""
     target_rate: float = 0.02

@@ -97,11 +97,15 @@ def test_a_stopped_run_keeps_its_budget(program, tmp_path):
         (("model=dact", "model.halting_budget=2"), "needs model.halting_bound=budget"),
         (
             ("model=dact", "ponder=budget", "model.halting_bound=null"),
-            r"target_steps=3 cannot be met: .*bound=null all questions take all 3 steps",
+            r"ponder=budget has no effect with model.halting_bound=null, .* all 3 steps: leave",
         ),
         (
             ("model=dact", "ponder=budget", "model.halting_bound=budget", "model.halting_budget=2"),
             r"target_steps=3 cannot be met: .*bound=budget all questions take at most 2 steps",
+        ),
+        (
+            ("model=dact", "ponder=budget", "ponder.cost=1.5"),
+            r"with ponder=budget ponder.cost=1.5 is not possible: .* in 0..1",
         ),
     ],
 )

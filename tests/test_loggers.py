@@ -100,6 +100,12 @@ def test_a_run_that_logs_nothing_leaves_the_file_alone(tmp_path):
 # The loggers of conf/.
 
 
+def test_steps_of_training_need_not_be_logged(program):
+    columns = set(program("model=mac", "trainer.log_every_n_steps=0").metrics[0])
+    assert "val/accuracy" in columns
+    assert not [name for name in columns if name.startswith("train/")]
+
+
 def test_no_logger_leaves_no_metrics(program):
     finished = program("model=mac", "logger=none")
     assert not (finished.folder / "metrics.csv").exists()
