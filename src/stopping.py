@@ -15,6 +15,8 @@ from dact.errors import UserError
 REQUEUE = signal.SIGUSR1
 _ALWAYS = (signal.SIGTERM, signal.SIGINT)
 _IF_MEANT = (signal.SIGUSR1, signal.SIGUSR2)
+#: In the environment of a program whose parent puts the SLURM job into its queue again.
+_BY_PARENT = "DACT_REQUEUED_BY_PARENT"
 
 
 class StopSignals:
@@ -102,27 +104,62 @@ def requeued_when_told(first: Callable[[], bool]) -> Iterator[None]:
         signal.signal(REQUEUE, before)
 
 
+class _PassedOn(StopSignals):
+    """Signals that are for a program which this process has started, and waits for."""
+
+    program: subprocess.Popen | None = None
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen:
+        """Start the program; a signal that came before is passed on now."""
+        self.program = subprocess.Popen(command, env=os.environ | {_BY_PARENT: "1"})
+        if self.received:
+            self._pass_on(self.received)
+        return self.program
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        self._pass_on(number)
+
+    def _pass_on(self, number: int) -> None:
+        if self.program is None or number == signal.SIGINT:
+            return
+        # Of a launcher, of which the program knows nothing, it would die without saving.
+        known = number == REQUEUE and slurm_job()
+        self.program.send_signal(number if known else signal.SIGTERM)
+
+
 def run_program(command: Sequence[str]) -> int:
     """Run a program to its end; returns its status.
 
-    A signal that asks this process to stop goes on to the program, which saves and ends. Ctrl-C
-    comes to both anyway, as to all that was started from a terminal.
+    A signal that asks this process to stop goes on to the program, which saves and ends, or just
+    ends if it has nothing to save yet. Ctrl-C comes to both anyway, as to all that was started
+    from a terminal. It is this process that puts a SLURM job into its queue again, and not the
+    program, to which SLURM may have sent the signal too.
+
+    Raises:
+        SystemExit: one of both was asked to stop, whatever the program made of it.
     """
-    program = subprocess.Popen(command)
-    if not _in_main_thread():
-        return program.wait()
-    numbers = [n for n in (*_ALWAYS, *_IF_MEANT) if n in _ALWAYS or callable(signal.getsignal(n))]
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGINT:
-            program.send_signal(number)
-
-    before = {number: signal.signal(number, pass_on) for number in numbers}
+    signals = _PassedOn()
+    signals.watch()
     try:
-        return program.wait()
+        status = signals.start(command).wait()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signals.release()
+    if number := signals.received or _asked_by(status):
+        try:
+            signals.obey(number, first=True)
+        except UserError as error:  # as such it would end but one job of a sweep
+            raise SystemExit(f"error: {error}") from error
+        raise SystemExit(128 + number)  # the program has ended, whatever a launcher's handler says
+    return status
+
+
+def _asked_by(status: int) -> int:
+    """The signal that asked a program of this status to stop, or 0; it is not asked by SIGKILL."""
+    if status > 128:
+        return status - 128
+    asking = (*_ALWAYS, REQUEUE) if slurm_job() else _ALWAYS
+    return -status if -status in asking else 0
 
 
 def _in_main_thread() -> bool:
@@ -144,6 +181,8 @@ def was_requeued() -> bool:
 
 
 def _requeue() -> None:
+    if _BY_PARENT in os.environ:
+        return
     job = slurm_job() or ""
     if not re.fullmatch(r"\d+(_\d+)?", job):
         raise UserError(f"SLURM's job id {job!r} is none: the job is saved, but not requeued")

@@ -177,6 +177,19 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SLURM job; returns where its `scontrol` notes what it was told."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "scontrol").write_text('#!/bin/sh\necho "$@" >> "$REQUEUED"\n')
+    (tools / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("REQUEUED", str(tmp_path / "requeued"))
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    return tmp_path / "requeued"
+
+
+@pytest.fixture
 def configured() -> Iterator[None]:
     """Hydra knows conf/, so that `compose` works."""
     GlobalHydra.instance().clear()

@@ -174,19 +174,6 @@ def test_the_handler_of_a_launcher_has_the_last_word(program, tmp_path):
     assert finished.checkpoint["global_step"] == EPOCH
 
 
-@pytest.fixture
-def slurm(tmp_path, monkeypatch):
-    """A SLURM job; returns where its `scontrol` notes what it was told."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "scontrol").write_text('#!/bin/sh\necho "$@" >> "$REQUEUED"\n')
-    (tools / "scontrol").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    monkeypatch.setenv("REQUEUED", str(tmp_path / "requeued"))
-    monkeypatch.setenv("SLURM_JOB_ID", "4711")
-    return tmp_path / "requeued"
-
-
 @pytest.mark.faults(
     "a SLURM job whose time is up",
     tried="SIGUSR1 while it trains, and before, with a stand-in for scontrol",

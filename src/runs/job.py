@@ -81,8 +81,6 @@ def _execute_program(
     if config.mode == "fit" and config.ckpt_path is None and run_folder.has_begun(folder):
         own.append("ckpt_path=last")
     status = run_program([sys.executable, str(program), *typed, *own])
-    if status > 128:  # it was asked to stop
-        raise SystemExit(status)
     if status:
         raise UserError(f"the job in {folder} ended with status {status}")
     return (run_folder.result_in(folder) or {}).get("accuracy")
