@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dact import command_line, records, run_folder
+from dact import command_line, run_folder
 from dact.errors import UserError
 from dact.options import BEYOND_THE_MAC, BackboneOptions, NetworkOptions
 from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig
@@ -38,7 +38,6 @@ def register() -> None:
     for name, resolver in (
         ("run_name", run_folder.run_name),
         ("run_folder", run_folder.allocate),
-        ("hydra_folder", records.hydra_folder),
         ("wandb_offline", _without_wandb_key),
     ):
         OmegaConf.register_new_resolver(name, resolver, replace=True)

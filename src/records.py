@@ -1,8 +1,14 @@
 """What a run leaves about itself: its options, metrics and result."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
 from dact.run_folder import has_begun
+from dact.schema import Config
 
 
 def folder_of(folder: Path, mode: str) -> Path:
@@ -14,6 +20,23 @@ def folder_of(folder: Path, mode: str) -> Path:
     return folder / mode if mode != "fit" and has_begun(folder) else folder
 
 
-def hydra_folder(mode: str, folder: str) -> str:
-    """Where Hydra leaves the options of a run, from its folder."""
-    return str(folder_of(Path(folder), mode).relative_to(folder) / ".hydra")
+def write_options(folder: Path, config: Config, typed: Sequence[str]) -> None:
+    """Leave the options of a run in `.hydra/`, if it is Hydra that runs it.
+
+    Hydra itself would write them before anybody knows whether the run may have the folder, over
+    those of the run that is in it.
+
+    Args:
+        folder: of the run, which has taken it.
+        config: of the run.
+        typed: the user's overrides.
+    """
+    if not HydraConfig.initialized():
+        return
+    place = folder / ".hydra"
+    place.mkdir(exist_ok=True)
+    own = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": list(typed)}
+    for name, options in own.items():
+        temporary = place / f".{name}.tmp"
+        temporary.write_text(OmegaConf.to_yaml(options), "utf-8")
+        os.replace(temporary, place / f"{name}.yaml")

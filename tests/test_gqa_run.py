@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_two_processes_write_the_submission_of_one(gqa, gqa_root, tmp_path):
         one.folder / "submission.json"
     ).read_bytes()
     files = {path.name for path in folder.iterdir() if path.is_file()}
-    assert files == {"submission.json", "predictions.jsonl", run_folder.RESULT}
+    assert files - {".lock"} == {"submission.json", "predictions.jsonl", run_folder.RESULT}
 
 
 def test_validation_gives_the_official_metrics(gqa, gqa_root, tmp_path):
@@ -120,6 +121,21 @@ def test_validation_gives_the_official_metrics(gqa, gqa_root, tmp_path):
         else:
             assert weights.shape == (7, 7)
         assert weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_validation_in_the_folder_of_a_training_leaves_all_files_in_its_own(gqa, tmp_path):
+    _, fitted, typed = gqa
+    folder = tmp_path / "run"
+    shutil.copytree(fitted.folder, folder)
+    program, before = Program(tmp_path, *typed), {path.name for path in folder.iterdir()}
+    program("mode=validate", "ckpt_path=last", "data.split=val_balanced", folder=folder)
+    assert {path.name for path in folder.iterdir()} == before | {"validate"}
+    names = {path.name for path in (folder / "validate").iterdir()}
+    assert {"official.json", "attentions.json", "predictions.jsonl", "metrics.csv"} <= names
+    validated = (folder / "validate" / "predictions.jsonl").read_bytes()
+    program("mode=predict", "ckpt_path=last", "data.split=submission", folder=folder)
+    assert {"predictions.jsonl", "submission.json"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "validate" / "predictions.jsonl").read_bytes() == validated
 
 
 def test_a_limited_validation_has_no_official_metrics(gqa, tmp_path, capsys):

@@ -174,9 +174,9 @@ def test_only_an_evaluation_in_the_folder_of_a_training_has_a_place_of_its_own()
     make_checkpoint("fitted", 0, 1)
     Path("fresh").mkdir()
     places = {
-        (folder, mode): records.hydra_folder(mode, folder)
+        (folder, mode): records.folder_of(Path(folder), mode)
         for folder in ("fitted", "fresh")
         for mode in ("fit", "predict")
     }
-    assert {key for key, place in places.items() if place != ".hydra"} == {("fitted", "predict")}
-    assert places["fitted", "predict"] == "predict/.hydra"
+    assert places.pop(("fitted", "predict")) == Path("fitted/predict")
+    assert all(place == Path(folder) for (folder, _), place in places.items())

@@ -31,6 +31,13 @@ from .parts import (
 )
 from .processes import started
 
+#: How much of a split is evaluated, by mode.
+_LIMITS = {
+    "validate": "limit_val_batches",
+    "test": "limit_test_batches",
+    "predict": "limit_predict_batches",
+}
+
 
 def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
     """Validate, test or predict.
@@ -47,17 +54,23 @@ def evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None
     """
     with started(config.trainer, folder) as shared:
         if rank_zero_only.rank != 0:  # the first process takes the folder for all
-            return _evaluate(config, shared, typed)
+            return _evaluate(config, shared, typed)[1]
         own = records.folder_of(shared, config.mode)
         with run_folder.taken(own):
-            accuracy = _evaluate(config, shared, typed)
-            run_folder.finish(own, asdict(config), accuracy)
+            used, accuracy = _evaluate(config, shared, typed)
+            records.write_options(own, used, typed)
+            run_folder.finish(own, asdict(used), accuracy)
             return accuracy
 
 
-def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
+def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> tuple[Config, float | None]:
+    """Returns the options of the network that was evaluated, too."""
     if not config.ckpt_path:
         raise UserError(f"mode={config.mode} needs a checkpoint: ckpt_path=PATH or ckpt_path=last")
+    if getattr(config.trainer, _LIMITS[config.mode]) == 0:
+        raise UserError(
+            f"no questions would be evaluated: leave out trainer.{_LIMITS[config.mode]}"
+        )
     files = run_folder.candidates(config.ckpt_path, folder, configs.name_of(config))
     path, saved = checkpoints.load_first_whole(files)
     description = checkpoints.describe(saved)
@@ -75,12 +88,13 @@ def _evaluate(config: Config, folder: Path, typed: Sequence[str]) -> float | Non
     if config.mode != "predict" and not data.has_answers(split):
         raise UserError(f"split {split} has no answers to compare with: use mode=predict")
     if config.mode == "predict":
-        return _predict(config, folder, module, data, split)
+        return config, _predict(config, folder, module, data, split)
     chosen = any(command_line.key_of(text) == "model.halting_bound" for text in typed)
     if config.model.name == "dact" and (chosen or config.model.halting_bound in INEXACT_BOUNDS):
         module.agreement = Agreement()
     title = f"{path.name} on {config.data.name} {split}"
-    return _score(config, folder, module, data, title=title, **_beside(saved, data, split, config))
+    beside = _beside(saved, data, split, config)
+    return config, _score(config, folder, module, data, title=title, **beside)
 
 
 def _beside(
@@ -124,9 +138,10 @@ def _score(
     """
     split = data.splits_of(config.mode)[-1]
     official_too = config.mode == "validate" and isinstance(data, GQADataModule)
-    writers = official.writers(config, folder, data, split) if official_too else []
+    own = records.folder_of(folder, config.mode)
+    writers = official.writers(config, own, data, split) if official_too else []
     module.attentive = any(isinstance(writer, AttentionWriter) for writer in writers)
-    trainer = make_trainer(config, records.folder_of(folder, config.mode), writers)
+    trainer = make_trainer(config, own, writers)
     run_split = trainer.validate if config.mode == "validate" else trainer.test
     with at_work(trainer):
         run_split(module, data, verbose=False)
@@ -135,7 +150,7 @@ def _score(
         if module.agreed is not None:
             _say_agreement(module)
         if official_too:
-            official.report(config, folder, data, split)
+            official.report(config, own, data, split)
     return module.results["all"].accuracy
 
 

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
-from dact import checks, command_line, run_folder, warm_start
+from dact import checks, command_line, records, run_folder, warm_start
 from dact import config as configs
 from dact.callbacks import EpochSummary, FiniteTraining, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
@@ -63,16 +63,22 @@ def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = Fal
             return _fit(config, shared, typed)
         with run_folder.taken(shared):
             run_folder.note_job(shared)
-            return _fit(config, shared, typed, finish=partial(run_folder.finish, shared))
+            begin = partial(records.write_options, shared, config, typed)
+            if not run_folder.has_begun(shared):  # else once it is known to be the same run
+                begin()
+            return _fit(config, shared, typed, begin, partial(run_folder.finish, shared))
 
 
 def _fit(
     config: Config,
     folder: Path,
     typed: Sequence[str],
+    begin: Callable[[], None] | None = None,
     finish: Callable[[Mapping[str, Any], float | None], None] | None = None,
 ) -> float | None:
-    """Train; `finish` gets the options and the accuracy once everything is there."""
+    """Train; `begin` is called when nothing is refused any more, and `finish` gets the options and
+    the accuracy once everything is there.
+    """
     set_up_process(config)
     base = base_vocabulary(config, folder, typed)
     data = build_datamodule(**configs.data_options(config.data, config.seed), base=base)
@@ -86,6 +92,8 @@ def _fit(
     description = _describe(config, data, start)
     saver = _saver(config, folder)
     trainer = make_trainer(config, folder, [*_callbacks(config, description), saver])
+    if begin is not None:
+        begin()
     with at_work(trainer):
         trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
         log_report(trainer, folder)
