@@ -6,6 +6,7 @@ import shutil
 import socket
 import struct
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -269,9 +270,15 @@ def records(folder):
 
 
 def exit_codes(folder):
-    return [
-        [one.exit.exit_code for one in run if one.HasField("exit")] for _, run in records(folder)
-    ]
+    """Of each run; a process of wandb's writes them, on a busy machine a moment later."""
+    until = time.monotonic() + 60
+    while True:
+        codes = [
+            [one.exit.exit_code for one in run if one.HasField("exit")]
+            for _, run in records(folder)
+        ]
+        if all(codes) or time.monotonic() > until:
+            return codes
 
 
 @pytest.fixture
