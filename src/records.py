@@ -1,4 +1,4 @@
-"""What a run leaves about itself: its options, metrics and result."""
+"""What a run leaves about itself: its options, metrics and result; the options as Hydra would."""
 
 import os
 from collections.abc import Sequence
