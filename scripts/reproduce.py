@@ -31,7 +31,7 @@ from reproduce_answers import (
     open_questions,
 )
 from reproduce_plan import OWNED, SIZES, USUAL, Size, Training, plan
-from reproduce_runs import Trainer, commit, commits, seconds, write_whole
+from reproduce_runs import Trainer, commit, commits, seconds
 from reproduce_statistics import Resamples
 from reproduce_verdict import Claim
 from rich.progress import track
@@ -43,6 +43,7 @@ from dact.errors import UserError
 from dact.explain import figures
 from dact.explain.sweep import Setting, settings_of, spread, variants
 from dact.one_line import one_line_errors
+from dact.run_folder import write_whole
 from dact.runs.compare import describe_run, measure
 
 #: Questions that are answered to take the time.

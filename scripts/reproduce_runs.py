@@ -30,13 +30,6 @@ def last_checkpoint(folder: Path, name: str) -> Path:
     return folder / name / run_folder.CHECKPOINTS / run_folder.LAST
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there in whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
-
-
 def seconds(folder: Path, trainings: Sequence[Training]) -> float:
     """What all trainings took together, one after the other."""
     paths = [folder / training.name / _SECONDS for training in trainings]
@@ -188,4 +181,6 @@ class Trainer:
                 raise UserError(f"{own} was trained with other options: give another --work")
             return
         own.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({"typed": list(typed), "commit": self._commit}) + "\n")
+        run_folder.write_whole(
+            path, json.dumps({"typed": list(typed), "commit": self._commit}) + "\n"
+        )

@@ -1,13 +1,12 @@
 """What a run leaves about itself: its options, metrics and result; the options as Hydra would."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from dact.run_folder import has_begun
+from dact.run_folder import has_begun, write_whole
 from dact.schema import Config
 
 
@@ -37,6 +36,4 @@ def write_options(folder: Path, config: Config, typed: Sequence[str]) -> None:
     place.mkdir(exist_ok=True)
     own = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": list(typed)}
     for name, options in own.items():
-        temporary = place / f".{name}.tmp"
-        temporary.write_text(OmegaConf.to_yaml(options), "utf-8")
-        os.replace(temporary, place / f"{name}.yaml")
+        write_whole(place / f"{name}.yaml", OmegaConf.to_yaml(options))

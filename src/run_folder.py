@@ -157,6 +157,13 @@ def taken(folder: Path) -> Iterator[None]:
         yield
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in UTF-8 that is there in whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
+
+
 def finish(folder: Path, options: Mapping[str, Any], result: float | None) -> None:
     """Note that the run in a folder has come to its end.
 
@@ -165,9 +172,8 @@ def finish(folder: Path, options: Mapping[str, Any], result: float | None) -> No
         options: resolved configuration.
         result: of `run.py`: the accuracy, if there is one.
     """
-    temporary = folder / f".{RESULT}.tmp"
-    temporary.write_text(json.dumps({"accuracy": result, "options": options}, indent=1) + "\n")
-    os.replace(temporary, folder / RESULT)
+    text = json.dumps({"accuracy": result, "options": options}, indent=1)
+    write_whole(folder / RESULT, f"{text}\n")
 
 
 def result_in(folder: Path) -> dict[str, Any] | None:

@@ -64,9 +64,11 @@ def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = Fal
         with run_folder.taken(shared):
             run_folder.note_job(shared)
             begin = partial(records.write_options, shared, config, typed)
-            if not run_folder.has_begun(shared):  # else once it is known to be the same run
+            finish = partial(run_folder.finish, shared)
+            if not run_folder.has_begun(shared):
                 begin()
-            return _fit(config, shared, typed, begin, partial(run_folder.finish, shared))
+                return _fit(config, shared, typed, finish=finish)
+            return _fit(config, shared, typed, begin, finish)  # if it is known to be the same run
 
 
 def _fit(
