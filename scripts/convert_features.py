@@ -42,9 +42,18 @@ def convert(source: Path, target: Path, dtype: np.dtype, *, progress: bool = Tru
             starts = range(0, len(store), BLOCK)
             for start in track(starts, f"writing {target.name}", disable=not progress):
                 rows[start : start + BLOCK] = _block(store, start, dtype)
+            _copy_notes(store, file)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _copy_notes(store: GridFeatures, target: h5py.File) -> None:
+    """Copy what the source says of its rows: names, skipped images, and the backbone."""
+    with h5py.File(store.path, "r") as source:
+        for name in {"images", "skipped"} & source.keys():
+            source.copy(name, target)
+        target[store.dataset].attrs.update(source[store.dataset].attrs)
 
 
 def _block(store: GridFeatures, start: int, dtype: np.dtype) -> np.ndarray:

@@ -11,6 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from dact.console import silence_libraries
 from dact.errors import UserError
 from dact.explain.knowledge import ImageReader, Knowledge, of_dataset, of_scene, read_scene
@@ -58,8 +60,9 @@ class Demo:
             return []
         (split,) = data.splits_of("predict")
         questions = data.dataset(split).questions
+        there = np.unique(questions.image_places[questions.image_rows >= 0])
         picks = []
-        for name in questions.images[:PICKS]:
+        for name in (questions.images[place] for place in there[:PICKS]):
             record = questions.record(questions.first_about(name))
             picks.append((of_dataset(data, split, name), record.question))
         return picks

@@ -7,6 +7,8 @@ row per image. Run it again after an interruption: it goes on where it stopped.
 """
 
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import hydra
@@ -14,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from dact import checks, command_line, config
 from dact.allocator import keep_freed_memory
+from dact.datamodules.provenance import has_random_weights
 from dact.errors import UserError
-from dact.extraction import choose_devices, extract, find_images, load_backbone
+from dact.extraction import choose_devices, extract, find_images, find_others, load_backbone
 from dact.one_line import ends_in_one_line, one_line_errors
 from dact.schema import ExtractionConfig
 
@@ -31,8 +34,14 @@ def main(cfg: DictConfig) -> None:
     keep_freed_memory()
     root = Path(options.data.root).expanduser()
     images = {split: find_images(root / "images" / split) for split in splits_of(root, options)}
+    say_what_is_left_out(root, images)
     devices = choose_devices(options.devices)
     backbone = load_backbone(options.backbone)
+    if has_random_weights(asdict(options.backbone)):
+        print(
+            f"backbone.weights=null: the weights of {options.backbone.model} are random, and other "
+            "ones in each command; give backbone.weights for a trained network"
+        )
     folder = Path(options.output_dir).expanduser() if options.output_dir else root / "features"
     for split, files in images.items():
         path = folder / f"{split}_features.hdf5"
@@ -51,6 +60,16 @@ def main(cfg: DictConfig) -> None:
         print(f"{path}: {len(files):,} images")
         for name in skipped:
             print(f"  skipped, its row is zero: {name}")
+        if skipped:
+            print("  data.missing_images=skip leaves out the questions about skipped images")
+
+
+def say_what_is_left_out(root: Path, splits: Iterable[str]) -> None:
+    """Name what lies among the images and is taken for none."""
+    for split in splits:
+        if others := find_others(root / "images" / split):
+            names = ", ".join(path.name for path in others[:3]) + ", …" * (len(others) > 3)
+            print(f"{root / 'images' / split}: left out, no images by their names: {names}")
 
 
 def splits_of(root: Path, options: ExtractionConfig) -> list[str]:

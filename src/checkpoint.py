@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from dact import checkpoint_file
+from dact.datamodules.provenance import check_same
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.metrics import GroupMeans
@@ -29,7 +30,7 @@ PREFIX = "network."
 _DECIDED = {
     "model": None,
     "ponder": None,
-    "data": ("name", "features", "train_split", "fraction", "batch_size"),
+    "data": ("name", "features", "train_split", "fraction", "missing_images", "batch_size"),
 }
 
 _KINDS = {"model": NetworkOptions, "ponder": PonderOptions}
@@ -53,7 +54,9 @@ class Description(NamedTuple):
     word_vectors: str | None = None
     """`word_vectors.identity` of the file that the embedding started from."""
     backbone: dict[str, Any] | None = None
-    """What made the image features, where their file says so."""
+    """What made the image features of training, where their file says so."""
+    features: dict[str, Any] | None = None
+    """What is known of the features of training: see `dact.datamodules.provenance`."""
 
 
 def network_options(config: Mapping[str, Any]) -> NetworkOptions:
@@ -126,6 +129,27 @@ def sizes(description: Description, vocabulary: Vocabulary) -> dict[str, Any]:
         "feature_dim": description.feature_dim,
         "grid": description.grid,
     }
+
+
+def check_features(description: Description, made_by: Mapping[str, Any], source: Path) -> None:
+    """Refuse features that were made otherwise than those that a network was trained on.
+
+    Args:
+        description: of the checkpoint.
+        made_by: what made the features.
+        source: the checkpoint, for the message.
+
+    Raises:
+        UserError: naming both.
+    """
+    trained_on = description.features or description.backbone or {}
+    check_same(
+        trained_on,
+        made_by,
+        f"the features that {source} was trained on",
+        "those of these data",
+        "give the features that the network was trained on, or train it on these",
+    )
 
 
 def started_from(description: Description) -> dict[str, GroupMeans]:

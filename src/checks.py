@@ -19,6 +19,7 @@ from dact.options import (
     GATE_INPUTS,
     HALTING_MODES,
     LARGEST_ADAPTED_COST,
+    MISSING_IMAGES,
     NETWORKS,
     PENALTIES,
     READ_DROPOUT_MODES,
@@ -76,6 +77,7 @@ def check(cfg: Config) -> None:
         _number(f"data.{name}", getattr(cfg.data, name), 1)
     _number("data.questions_per_image", cfg.data.questions_per_image, 1)
     _number("data.num_workers", cfg.data.num_workers, 0)
+    _one_of("data.missing_images", cfg.data.missing_images, MISSING_IMAGES)
     _check_model(cfg.model)
     _check_optimizer(cfg.optimizer)
 

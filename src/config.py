@@ -157,6 +157,7 @@ def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
         "num_workers",
         "group_by_length",
         "questions_per_image",
+        "missing_images",
     )
     options = asdict(data)
     recipe = {k: v for k, v in (options["generate"] or {}).items() if v is not None}

@@ -24,6 +24,8 @@ BEYOND_THE_MAC = (
     "epsilon",
     "prior",
 )
+#: What becomes of questions about images that have no features.
+MISSING_IMAGES = ("refuse", "skip")
 PENALTIES = ("unit", "linear", "exp")
 BOUNDS = ("exact", "paper", "probability", "budget")
 #: Options that only some networks have; typed for another one they are refused.

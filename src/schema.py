@@ -93,6 +93,8 @@ class DataConfig:
     num_workers: int = 0
     group_by_length: bool = False
     """Train on batches of questions of similar length, which saves padding."""
+    missing_images: str = "refuse"
+    """Questions about images that have no features: refuse, or skip to leave them out."""
     questions_per_image: int = 1
     """Train on batches with so many questions about an image, which saves work on images."""
     threads: int | None = None

@@ -6,6 +6,7 @@ vocabulary grows, any network goes on from one that was trained on other questio
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +95,12 @@ def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
 
 
 def load_into(
-    network: MACNetwork, path: Path, vocabulary: Vocabulary, *, grown_for: str | None = None
+    network: MACNetwork,
+    path: Path,
+    vocabulary: Vocabulary,
+    *,
+    grown_for: str | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> StartingPoint:
     """Start a network from a trained MAC; only its gate may be missing there.
 
@@ -104,15 +110,19 @@ def load_into(
         vocabulary: of the network.
         grown_for: kind of the network, if its vocabulary may have grown since the checkpoint, which
             may then be of its own kind too: such a one lacks nothing.
+        made_by: what made the features that the network gets; the size of the grid may differ.
 
     Raises:
-        UserError: the MAC has another shape or other words, or is a different kind of network.
+        UserError: the MAC has another shape or other words, is a different kind of network, or was
+            trained on features of another backbone.
     """
     checkpoint = checkpoints.load(path)
     start = _starting_point(path, checkpoint)
     if start.model not in ("mac", grown_for):
         other = f" or another {grown_for}" if grown_for not in (None, "mac") else ""
         raise UserError(f"warm_start={path} holds a {start.model}: start from a plain mac{other}")
+    made = {name: value for name, value in (made_by or {}).items() if name != "grid_size"}
+    checkpoints.check_features(checkpoints.describe(checkpoint), made, path)
     weights = checkpoints.network_weights(checkpoint)
     known = Vocabulary.from_dict(start.vocabulary)
     if grown_for is not None and vocabulary.extends(known):

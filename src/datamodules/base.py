@@ -17,19 +17,13 @@ from dact.errors import UserError
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
 from .features import FeatureStore
-from .loaders import ShardSampler, VQALoader, available_cores, make_loader
+from .image_rows import join_images
+from .loaders import ShardSampler, VQALoader, available_cores, check_options, make_loader
 from .orders import choose_images
+from .provenance import check_alike
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
 from .vocabulary import Vocabulary
-
-_SMALLEST = {
-    "batch_size": 1,
-    "eval_batch_size": 1,
-    "num_workers": 0,
-    "seed": 0,
-    "questions_per_image": 1,
-}
 
 
 class VQADataModule(pl.LightningDataModule, ABC):
@@ -55,10 +49,12 @@ class VQADataModule(pl.LightningDataModule, ABC):
         group_by_length: train on batches of questions of similar length, which saves padding.
         questions_per_image: train on batches with this many questions about an image, as far as
             there are, which saves most of the work on images.
+        missing_images: what to do with questions about images that have no features: "refuse",
+            or "skip" to leave them out.
         progress: show bars while long files are read.
 
     Raises:
-        UserError: a number out of its range.
+        UserError: a number out of its range, or another `missing_images`.
     """
 
     train_split = "train"
@@ -86,9 +82,11 @@ class VQADataModule(pl.LightningDataModule, ABC):
         base: Vocabulary | None = None,
         group_by_length: bool = False,
         questions_per_image: int = 1,
+        missing_images: Literal["refuse", "skip"] = "refuse",
         progress: bool = True,
     ) -> None:
         super().__init__()
+        self.missing_images = missing_images
         self.group_by_length = group_by_length
         self.questions_per_image = questions_per_image
         self.root = Path(root).expanduser()
@@ -102,7 +100,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
         self._base = base
-        self._check_numbers()
+        check_options(self)
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
         self._stage = "fit"
@@ -128,7 +126,11 @@ class VQADataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def open_features(self, split: str) -> FeatureStore:
-        """The store that `Question.image_row` points into."""
+        """The store with the features of the images of `split`."""
+
+    def features_file(self, split: str) -> Path:
+        """The file that a user knows the features of `split` by, for messages."""
+        return self.open_features(split).path
 
     def prepare_features(self, split: str) -> None:
         """Write what `open_features` needs, if anything; called under the cache's lock."""
@@ -180,6 +182,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         dims = {split: self.dataset(split).features.feature_dim for split in splits}
         if len(set(dims.values())) > 1:
             raise UserError(f"{self.root}: the splits have features of different widths: {dims}")
+        check_alike({split: self.dataset(split).features.made_by for split in splits})
 
     def dataset(self, split: str) -> VQADataset:
         """Examples of a prepared split; for training, those of the chosen fraction."""
@@ -188,9 +191,12 @@ class VQADataModule(pl.LightningDataModule, ABC):
             if unknown := questions.unknown_answers:
                 known = f"never occur in {self.train_split}"
                 rank_zero_info(f"{unknown} answers of {split} {known}: scored as wrong")
+            features = self.open_features(split)
+            where = self.features_file(split)
+            questions = join_images(questions, features, split, where, self.missing_images)
             fraction = self.fraction if split == self.train_split else 1.0
             chosen = choose_images(questions.image_rows, fraction, self.seed)
-            self._datasets[split] = VQADataset(questions, self.open_features(split), chosen)
+            self._datasets[split] = VQADataset(questions, features, chosen)
         return self._datasets[split]
 
     @property
@@ -199,20 +205,24 @@ class VQADataModule(pl.LightningDataModule, ABC):
         return self._questions.vocabulary()
 
     @property
+    def store(self) -> FeatureStore:
+        """Features of the split that is evaluated; in a fit, of the training split."""
+        return self.dataset(self.splits_of(self._stage)[0]).features
+
+    @property
     def feature_dim(self) -> int:
         """C, features of a knowledge cell."""
-        return self.dataset(self.splits_of(self._stage)[-1]).features.feature_dim
+        return self.store.feature_dim
 
     @property
     def feature_kind(self) -> Literal["grid", "objects"]:
         """What a knowledge cell is."""
-        return self.dataset(self.splits_of(self._stage)[-1]).features.kind
+        return self.store.kind
 
     @property
     def backbone(self) -> dict[str, Any] | None:
-        """What made the image features, where their file says so."""
-        features = self.dataset(self.splits_of(self._stage)[-1]).features
-        return getattr(features, "backbone", None)
+        """What made the image features of `store`, where their file says so."""
+        return getattr(self.store, "backbone", None)
 
     @property
     def fingerprint(self) -> str:
@@ -220,10 +230,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
 
         It stays the same for the same content, wherever and whenever it was written.
         """
-        features = self.dataset(self.train_split).features
         chosen = (self.fraction, self.seed if self.fraction < 1 else None)
-        digest = hashlib.sha256(repr((features.kind, features.feature_dim, chosen)).encode())
-        digest.update(features.read(np.zeros(1, np.int64))[0].tobytes())
+        digest = hashlib.sha256(self.dataset(self.train_split).identity(chosen))
         digest.update(content_fingerprint(self.question_files(self.train_split)).encode())
         return digest.hexdigest()[:12]
 
@@ -288,11 +296,3 @@ class VQADataModule(pl.LightningDataModule, ABC):
     def _trainer_stage(self) -> str:
         function = self.trainer.state.fn if self.trainer else None
         return function.value if function else "fit"
-
-    def _check_numbers(self) -> None:
-        for name, smallest in _SMALLEST.items():
-            value = getattr(self, name)
-            if value < smallest:
-                raise UserError(f"data.{name}={value} is less than {smallest}")
-        if not 0 < self.fraction <= 1:
-            raise UserError(f"data.fraction={self.fraction} is not in (0, 1]")

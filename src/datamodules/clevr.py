@@ -33,7 +33,10 @@ class CLEVRDataModule(VQADataModule):
 
         questions/CLEVR_{split}_questions.json
         scenes/CLEVR_{split}_scenes.json         for features=state
-        features/{split}_features.hdf5           for features=grid; row = image_index
+        features/{split}_features.hdf5           for features=grid
+
+    Questions find their image by `image_filename` where scenes or features have names too, else by
+    `image_index`, which is the row of features without names.
 
     Args:
         root: folder of the dataset.
@@ -93,8 +96,9 @@ class CLEVRDataModule(VQADataModule):
         if self.features == "grid" and not self._grid(split).is_file():
             raise UserError(
                 f"{self._grid(split)} is missing: it should hold a dataset 'data' of (images, "
-                "channels, height, width), row = image_index; scripts/extract_features.py makes it "
-                "from images; or use data.features=state"
+                "channels, height, width), and file names 'images' or rows in the order of "
+                "image_index; scripts/extract_features.py makes it from images; or use "
+                "data.features=state"
             )
 
     def question_files(self, split: str) -> Sequence[Path]:
@@ -115,6 +119,10 @@ class CLEVRDataModule(VQADataModule):
         if self.features == "state":
             return ObjectStates(self._states(split))
         return GridFeatures(self._grid(split))
+
+    def features_file(self, split: str) -> Path:
+        """The scenes file or feature file of a split."""
+        return self.scenes_path(split) if self.features == "state" else self._grid(split)
 
     def scenes_path(self, split: str) -> Path:
         """The scenes file of a split, which need not be there."""

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from dact.batch import VQABatch
-from dact.errors import UserError
 
 from .features import FeatureStore
 from .questions import PackedQuestions
@@ -44,9 +43,6 @@ class VQADataset(Dataset[VQABatch]):
         questions: the packed split.
         features: store that `questions.image_rows` point into.
         positions: the questions that belong to it, all by default.
-
-    Raises:
-        UserError: a question about an image that has no row in `features`.
     """
 
     def __init__(
@@ -55,7 +51,6 @@ class VQADataset(Dataset[VQABatch]):
         features: FeatureStore,
         positions: NDArray[np.int64] | None = None,
     ) -> None:
-        _check_images(questions, features)
         self.questions = questions
         self.features = features
         self.positions = positions
@@ -75,6 +70,14 @@ class VQADataset(Dataset[VQABatch]):
             positions = self.positions[positions]
         return collate(self.questions, self.features, positions)
 
+    def identity(self, chosen: object) -> bytes:
+        """What tells these images and features, `chosen` of them, from others."""
+        rows = self.questions.image_rows
+        some = self.features.read(rows[rows >= 0].min(keepdims=True))[0]
+        what = repr((self.features.kind, self.features.feature_dim, chosen)).encode()
+        same = rows is self.questions.image_numbers
+        return b"".join([what, some.tobytes(), b"" if same else rows.tobytes()])
+
     def of_examples(self, values: NDArray) -> NDArray:
         """Those of `values`, one for each question of the split, that belong to the examples."""
         return values if self.positions is None else values[self.positions]
@@ -82,14 +85,3 @@ class VQADataset(Dataset[VQABatch]):
 
 def _gather(values: NDArray, positions: NDArray[np.int64]) -> torch.Tensor:
     return torch.from_numpy(values[positions].astype(np.int64))
-
-
-def _check_images(questions: PackedQuestions, features: FeatureStore) -> None:
-    rows = questions.image_rows
-    outside = np.flatnonzero((rows < 0) | (rows >= len(features)))
-    if len(outside):
-        record = questions.record(int(outside[0]))
-        raise UserError(
-            f"question {record.question_id} asks about {record.image}, row {rows[outside[0]]} of "
-            f"{features.path}, which has only {len(features)} rows"
-        )

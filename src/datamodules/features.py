@@ -1,8 +1,8 @@
 """Image features on disk: grids of a convolutional network, or the objects of a scene."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 from dact.errors import UserError
 
 from .hdf5_rows import HDF5Rows
-from .packed_file import gather_ragged, map_arrays
+from .packed_file import gather_ragged, map_arrays, read_text
+from .provenance import read_backbone
+
+
+class ImageNames(NamedTuple):
+    """What a store says of its images, row by row."""
+
+    names: Sequence[str] | None = None
+    """File names or ids, "" for a row without one; None: the store names no image."""
+    numbers: NDArray[np.int64] | None = None
+    """Their `image_index`; None: without names, the rows themselves."""
+    skipped: NDArray[np.bool_] | None = None
+    """Rows whose image could not be read when the features were made."""
 
 
 class FeatureStore(Protocol):
@@ -23,6 +35,13 @@ class FeatureStore(Protocol):
     kind: Literal["grid", "objects"]
     feature_dim: int
     """C, channels of a grid or features of an object."""
+    made_by: dict[str, Any]
+    """What made the features, as far as it is known: see `provenance`."""
+
+    @property
+    def images(self) -> ImageNames:
+        """Which image each row is."""
+        ...
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -74,9 +93,30 @@ class GridFeatures:
 
     @property
     def backbone(self) -> dict[str, Any] | None:
-        """What made the features, if `scripts/extract_features.py` did."""
-        known = self._rows.attributes.get("backbone")
-        return None if known is None else json.loads(known)
+        """What made the features, if their file says so."""
+        return read_backbone(self._rows.attributes)
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """See `provenance`."""
+        return {**(self.backbone or {}), "grid_size": list(self.grid_size)}
+
+    @property
+    def images(self) -> ImageNames:
+        """Of the datasets `images`, names or numbers, and `skipped`, flags, if they are there.
+
+        Raises:
+            UserError: one of them has another length than the features.
+        """
+        named = self._rows.beside("images")
+        skipped = self._rows.beside("skipped")
+        flags = None if skipped is None or skipped.dtype.kind not in "biu" else skipped != 0
+        if named is not None and named.dtype.kind in "iu":
+            return ImageNames(None, named.astype(np.int64), flags)
+        if named is None or named.dtype.kind not in "OS":
+            return ImageNames(None, None, flags)
+        names = [name.decode(errors="replace") for name in named if isinstance(name, bytes)]
+        return ImageNames(names if len(names) == len(named) else None, None, flags)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -106,8 +146,12 @@ class ObjectStates:
         try:
             attributes, arrays = map_arrays(self.path)
             self.feature_dim = int(attributes["feature_dim"])
+            self.made_by = {"name": "scene states", "kind": attributes["kind"]}
             self._objects = arrays["objects"].reshape(-1, self.feature_dim)
             self._offsets = arrays["objects_offsets"]
+            self.numbers = arrays["numbers"]
+            """(n,) `image_index` of each row."""
+            self._names = arrays["names"], arrays["names_offsets"]
         except (OSError, LookupError, ValueError) as error:
             raise UserError(f"{self.path} holds no scene states ({error}): delete it") from error
 
@@ -116,6 +160,11 @@ class ObjectStates:
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
+
+    @property
+    def images(self) -> ImageNames:
+        """Of the scenes: `image_filename`, where they have one, and `image_index`."""
+        return ImageNames([read_text(*self._names, row) for row in range(len(self))], self.numbers)
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `FeatureStore.read`; K is the largest number of objects among `rows`."""

@@ -92,7 +92,8 @@ class GQADataModule(VQADataModule):
         if self._ragged.is_file():
             return
         questions = self._questions.open(split)
-        stamp = source_stamp([self._info, questions.path])
+        skip = self.missing_images == "skip"
+        stamp = source_stamp([self._info, questions.path], *["skip"] * skip)
         if not ImageIndex.is_current(self._index(split), stamp):
             write_image_index(
                 self._index(split),
@@ -101,12 +102,18 @@ class GQADataModule(VQADataModule):
                 self.features,
                 stamp,
                 progress=self.progress,
+                may_lack=skip,
             )
+
+    def features_file(self, split: str) -> Path:
+        """The file that says which images there are."""
+        return self._ragged if self._ragged.is_file() else self._info
 
     def open_features(self, split: str) -> GQAObjects | GQASpatial | RaggedObjects:
         """Objects or grids of the images of `split`, from the converted file if it is there."""
         if self._ragged.is_file():
-            store = RaggedObjects(self._ragged, self._questions.open(split).images)
+            skip = self.missing_images == "skip"
+            store = RaggedObjects(self._ragged, self._questions.open(split).images, may_lack=skip)
             store.check_source(self._info)
             return store
         kind = GQAObjects if self.features == "objects" else GQASpatial

@@ -1,14 +1,14 @@
 """Image features of GQA as released: the objects of a detector, or grids."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dact.errors import UserError
 
-from .features import check_rows
+from .features import ImageNames, check_rows
 from .gqa_index import ImageIndex
 from .gqa_shards import AXES, Kind, Shards
 
@@ -52,6 +52,16 @@ class GQAObjects:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def images(self) -> ImageNames:
+        """Ids of the rows."""
+        return ImageNames(self.index.names)
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """See `provenance`."""
+        return self._features.made_by
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
         """See `FeatureStore.read`; K is the largest number of objects among `rows`."""
@@ -122,6 +132,16 @@ class GQASpatial:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def images(self) -> ImageNames:
+        """Ids of the rows."""
+        return ImageNames(self.index.names)
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """See `provenance`."""
+        return {**self._features.made_by, "grid_size": list(self.grid_size)}
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
         """See `FeatureStore.read`; all H·W cells are real."""

@@ -94,23 +94,26 @@ def write_image_index(
     kind: Kind,
     source: str,
     progress: bool = False,
+    may_lack: bool = False,
 ) -> None:
     """Look up images in `gqa_{kind}_info.json`, and check that the shards beside it hold them.
 
     Args:
         path: file to write or replace, for `ImageIndex`.
-        names: ids of the images; row r of the index is `names[r]`. Each comes once.
+        names: ids of the images; row r of the index is `names[r]`, or the r-th of those that are
+            there. Each comes once.
         info: the info file. Entries about other images are passed over.
         kind: "objects" or "spatial".
         source: stamp of `info` and of whatever `names` come from, for `is_current`.
         progress: show a bar while a long file is read.
+        may_lack: leave out images that `info` lacks, but for the last.
 
     Raises:
         UserError: naming image, file and row: an image that `info` lacks or has twice, a field
             that is missing or out of range, a shard that is missing or lacks the row, or more
             objects than it has room for.
     """
-    places = _look_up(names, info, kind, progress)
+    names, places = _look_up(names, info, kind, progress, may_lack)
     Shards(info.parent, kind, "features", AXES[kind], places, names)  # checks them
     with ArrayWriter(path, COLUMNS) as writer:
         for name, values in places._asdict().items():
@@ -132,7 +135,10 @@ def images_in_order(info: Path, progress: bool = False) -> list[str]:
     return list(dict.fromkeys(name for _, _, name in sorted(found)))
 
 
-def _look_up(names: Sequence[str], info: Path, kind: Kind, progress: bool) -> Places:
+def _look_up(
+    names: Sequence[str], info: Path, kind: Kind, progress: bool, may_lack: bool
+) -> tuple[Sequence[str], Places]:
+    """Names that were found, and where their images lie."""
     row_of = {name: row for row, name in enumerate(names)}
     if len(row_of) != len(names):
         raise ValueError("an image occurs twice in names")
@@ -147,14 +153,17 @@ def _look_up(names: Sequence[str], info: Path, kind: Kind, progress: bool) -> Pl
         found[row] = True
         numbers = _numbers(entry, kind, f"{info}: image {name}")
         table[row, : len(numbers)] = numbers
-    if not found.all():
+    if not found.all() and not (may_lack and found.any()):
         row = int(np.flatnonzero(~found)[0])
         raise UserError(
             f"{info} has no image {names[row]}, row {row} of those asked about; it lacks "
-            f"{np.count_nonzero(~found)} of {len(names)}"
+            f"{np.count_nonzero(~found)} of {len(names)}; data.missing_images=skip leaves out the "
+            "questions about them"
         )
+    names, table = [names[row] for row in np.flatnonzero(found)], table[found]
     columns = (table[:, column] for column in range(table.shape[1]))
-    return Places(*[v.astype(COLUMNS[n]) for n, v in zip(Places._fields, columns, strict=True)])
+    fields = zip(Places._fields, columns, strict=True)
+    return names, Places(*[values.astype(COLUMNS[name]) for name, values in fields])
 
 
 def _numbers(entry: object, kind: Kind, where: str) -> list[int]:

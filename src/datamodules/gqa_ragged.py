@@ -1,5 +1,6 @@
 """GQA's objects in one file without padding, in float16: a fraction of the size of the shards."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,10 +15,11 @@ from rich.progress import track
 from dact.errors import UserError
 
 from .cache import UNFINISHED, check_room, content_fingerprint
-from .features import check_rows
+from .features import ImageNames, check_rows
 from .gqa_features import GQAObjects
 from .gqa_index import Names, images_in_order, write_image_index
 from .packed_file import ALIGNED, gather_ragged, map_arrays
+from .provenance import read_backbone
 
 #: Raised whenever the meaning of an array changes.
 FORMAT = 2
@@ -31,7 +33,8 @@ class RaggedObjects:
 
     Args:
         path: the file.
-        names: ids of images; row r of the store is `names[r]`.
+        names: ids of images; row r of the store is `names[r]`, or the r-th of those in the file.
+        may_lack: leave out images that the file lacks.
 
     Raises:
         UserError: the file is missing, damaged, or lacks an image.
@@ -39,15 +42,18 @@ class RaggedObjects:
 
     kind: Literal["grid", "objects"] = "objects"
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
+    def __init__(self, path: Path, names: Sequence[str], *, may_lack: bool = False) -> None:
         self.path = Path(path)
         self._map()
         stored = Names(self._arrays["names"], self._arrays["names_offsets"])
         row_of = {name: row for row, name in enumerate(stored)}
         for row, name in enumerate(names):
-            if name not in row_of:
-                raise UserError(f"{path} has no image {name}, row {row} of those asked about")
-        self._rows = np.array([row_of[name] for name in names], np.int64)
+            if name not in row_of and not may_lack:
+                raise UserError(
+                    f"{path} has no image {name}, row {row} of those asked about; "
+                    "data.missing_images=skip leaves out the questions about such images"
+                )
+        self._rows = np.array([row_of[name] for name in names if name in row_of], np.int64)
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "_rows": self._rows}
@@ -58,6 +64,12 @@ class RaggedObjects:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def images(self) -> ImageNames:
+        """Ids of the rows."""
+        stored = Names(self._arrays["names"], self._arrays["names_offsets"])
+        return ImageNames([stored[row] for row in self._rows])
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
         """See `FeatureStore.read`; K is the largest number of objects among `rows`."""
@@ -90,6 +102,7 @@ class RaggedObjects:
         if attributes.get("format") != FORMAT or _ARRAYS - self._arrays.keys():
             raise UserError(f"{self.path} is no file of objects of this version: write it again")
         self.feature_dim = int(attributes["feature_dim"])
+        self.made_by = read_backbone(attributes) or {}
         self._source = attributes["source"]
 
 
@@ -132,6 +145,8 @@ def write_ragged_objects(
         _check_disk(store, target, say)
         with h5py.File(whole, "w", **ALIGNED) as file:
             file.attrs["source"] = content_fingerprint([info])
+            if store.made_by:
+                file.attrs["backbone"] = json.dumps(store.made_by)
             _write(store, file, progress)
         os.replace(whole, target)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dact.errors import UserError
 
 from .hdf5_rows import HDF5Rows
+from .provenance import check_alike, read_backbone
 
 Kind = Literal["objects", "spatial"]
 
@@ -79,6 +80,8 @@ class Shards:
                     f"{shard.path}: '{dataset}' has shape {shard.shape}, unlike "
                     f"{shards[0].shape} of {shards[0].path.name}"
                 )
+        self.made_by = read_backbone(shards[0].attributes) or {}
+        check_alike({shard.path.name: read_backbone(shard.attributes) or {} for shard in shards})
 
     def read(
         self,

@@ -43,6 +43,23 @@ class HDF5Rows:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": None, "_pid": -1}
 
+    def beside(self, name: str) -> NDArray | None:
+        """Another dataset of the file, with one entry per row; None if there is none.
+
+        Raises:
+            UserError: it has another number of entries.
+        """
+        with self._open() as file:
+            found = file.get(name)
+            if not isinstance(found, h5py.Dataset) or found.ndim != 1:
+                return None
+            if len(found) != len(self):
+                raise UserError(
+                    f"{self.path}: '{name}' has {len(found)} entries, but '{self.dataset}' has "
+                    f"{len(self)} rows: make the file anew"
+                )
+            return found[:]
+
     def read(
         self,
         rows: NDArray[np.int64],

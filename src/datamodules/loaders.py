@@ -12,10 +12,20 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from dact.batch import VQABatch
 from dact.errors import UserError
+from dact.options import MISSING_IMAGES
 
 from .collate import VQADataset
 from .orders import Order, by_image, share_of, training_order
 from .worker_signals import held_back, ignored_in_worker
+
+#: Options of a data module and the least value of each.
+_SMALLEST = {
+    "batch_size": 1,
+    "eval_batch_size": 1,
+    "num_workers": 0,
+    "seed": 0,
+    "questions_per_image": 1,
+}
 
 
 class ShardSampler(DistributedSampler):
@@ -195,3 +205,20 @@ def _keep(batch: VQABatch) -> VQABatch:
 def _innermost(error: UserError) -> str:
     """The message proper: PyTorch puts the traceback of a worker process before it."""
     return str(error).rstrip().rpartition(f"{UserError.__name__}: ")[2]
+
+
+def check_options(options: Any) -> None:
+    """Refuse options of a data module that are out of range.
+
+    Raises:
+        UserError: naming one of them.
+    """
+    for name, smallest in _SMALLEST.items():
+        value = getattr(options, name)
+        if value < smallest:
+            raise UserError(f"data.{name}={value} is less than {smallest}")
+    if options.missing_images not in MISSING_IMAGES:
+        choices = " nor ".join(MISSING_IMAGES)
+        raise UserError(f"data.missing_images={options.missing_images} is neither {choices}")
+    if not 0 < options.fraction <= 1:
+        raise UserError(f"data.fraction={options.fraction} is not in (0, 1]")

@@ -13,13 +13,14 @@ def choose_images(image_rows: NDArray[np.integer], fraction: float, seed: int) -
     """Positions of all questions about a random part of the images; None for all of them.
 
     Args:
-        image_rows: (Q,) image of each question.
+        image_rows: (Q,) image of each question; -1 for one that is never chosen.
         fraction: part of the images, in (0, 1]; at least one image is chosen.
         seed: of the choice. With one seed, a smaller fraction is part of a larger one.
     """
+    there = image_rows >= 0
     if fraction == 1:
-        return None
-    images = np.random.default_rng(seed).permutation(np.unique(image_rows))
+        return None if there.all() else np.flatnonzero(there)
+    images = np.random.default_rng(seed).permutation(np.unique(image_rows[there]))
     chosen = images[: max(1, round(fraction * len(images)))]
     return np.flatnonzero(np.isin(image_rows, chosen))
 

@@ -75,14 +75,28 @@ class QuestionRecord(NamedTuple):
 class PackedQuestions:
     """The questions of a file of `write_packed`, as memory-mapped arrays with one row each.
 
-    The file is opened on first use. Pickling keeps only its path: a worker process opens it again.
+    The file is opened on first use. Pickling keeps its path, not its contents: a worker process
+    opens it again.
+
+    Args:
+        path: the file.
+        rows: see `joined`; None: the images' numbers are their rows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rows: NDArray[np.int64] | None = None) -> None:
         self.path = Path(path)
+        self._rows = rows
 
-    def __reduce__(self) -> tuple[type["PackedQuestions"], tuple[Path]]:
-        return PackedQuestions, (self.path,)
+    def __reduce__(self) -> tuple[type["PackedQuestions"], tuple[Path, NDArray[np.int64] | None]]:
+        return PackedQuestions, (self.path, self._rows)
+
+    def joined(self, rows: NDArray[np.int64]) -> "PackedQuestions":
+        """These questions, with `rows` (Q,) of a feature store as their images' rows.
+
+        Rows that are the image numbers anyway are not kept twice.
+        """
+        same = np.array_equal(rows, self.image_numbers)
+        return PackedQuestions(self.path, None if same else rows)
 
     @classmethod
     def is_current(cls, path: Path, source: str, vocabulary: str | None = None) -> bool:
@@ -91,7 +105,7 @@ class PackedQuestions:
         return packed_file.is_current(path, COLUMNS, format=FORMAT, source=source, **known)
 
     def __len__(self) -> int:
-        return len(self.image_rows)
+        return len(self.image_numbers)
 
     @property
     def vocabulary(self) -> str:
@@ -110,8 +124,18 @@ class PackedQuestions:
 
     @property
     def image_rows(self) -> NDArray[np.int64]:
-        """(Q,) rows of the images in the feature store."""
+        """(Q,) rows of the images in the feature store, -1 where it has none; see `joined`."""
+        return self.image_numbers if self._rows is None else self._rows
+
+    @property
+    def image_numbers(self) -> NDArray[np.int64]:
+        """(Q,) numbers that the questions' file gives the images, or places in `images`."""
         return self._contents[1]["image_rows"]
+
+    @property
+    def image_places(self) -> NDArray[np.int32]:
+        """(Q,) places of the images in `images`."""
+        return self._contents[1]["images"]
 
     @property
     def question_types(self) -> NDArray[np.uint8]:
@@ -174,7 +198,7 @@ class PackedQuestions:
         """Position of the first question about an image; None if there is none."""
         if image not in self.images:
             return None
-        return int(np.argmax(self._contents[1]["images"] == self.images.index(image)))
+        return int(np.argmax(self.image_places == self.images.index(image)))
 
     @functools.cached_property
     def _contents(self) -> tuple[dict[str, Any], dict[str, NDArray]]:

@@ -13,8 +13,16 @@ from .json_stream import field, stream_json
 from .packed_file import ArrayWriter
 
 #: Raised whenever the meaning of a column changes; files of another version are rebuilt.
-FORMAT = 1
-COLUMNS = {"objects": np.float32, "objects_offsets": np.int64}
+FORMAT = 2
+COLUMNS = {
+    "objects": np.float32,
+    "objects_offsets": np.int64,
+    "numbers": np.int64,
+    "names": np.uint8,
+    "names_offsets": np.int64,
+}
+#: What a row is; networks work with the kind that they were trained on.
+KIND = "objects"
 #: Attribute → values, in the order of their one-hot columns.
 ATTRIBUTES = {
     "shape": ("cube", "sphere", "cylinder"),
@@ -27,6 +35,7 @@ FEATURE_DIM = sum(map(len, ATTRIBUTES.values())) + 3
 #: Blender units per unit of a coordinate: objects lie within about 3 units on either axis, on a
 #: diagonal within 4.2, so coordinates lie in about -1.4..1.4.
 COORDINATE_UNIT = 3.0
+_LARGEST_NUMBER = np.iinfo(np.int64).max
 _COLUMN = {
     (attribute, value): column
     for column, (attribute, value) in enumerate(
@@ -48,25 +57,31 @@ def pack_scene_states(
 
     Raises:
         UserError: naming the scene: an unknown attribute, a missing field, no objects, or an
-            `image_index` that is missing or occurs twice.
+            `image_index` that is missing, out of range or occurs twice.
     """
     states: dict[int, NDArray[np.float32]] = {}
+    names: dict[int, str] = {}
     for position, scene in enumerate(stream_json(scenes, "scenes.item", progress)):
-        index = field(scene, "image_index", int, f"{scenes}: scene at position {position}")
+        where = f"{scenes}: scene at position {position}"
+        index = field(scene, "image_index", int, where)
+        if abs(index) > _LARGEST_NUMBER:
+            raise UserError(f"{where}: image_index has {len(str(abs(index)))} digits")
         if index in states:
             raise UserError(f"{scenes}: image_index {index} occurs twice")
         states[index] = scene_state(scene, f"{scenes}: scene {index}")
+        known = scene.get("image_filename") is not None
+        names[index] = field(scene, "image_filename", str, where) if known else ""
     if not states:
         raise UserError(f"{scenes} has no scenes")
-    missing = next((index for index in range(len(states)) if index not in states), None)
-    if missing is not None:
-        raise UserError(f"{scenes}: no scene has image_index {missing}, of {len(states)} scenes")
     with ArrayWriter(path, COLUMNS) as writer:
-        rows = [states[index] for index in range(len(states))]
+        numbers = sorted(states)
+        rows = [states[index] for index in numbers]
         offsets = np.cumsum([0, *map(len, rows)])
         writer.append("objects", np.concatenate(rows))
         writer.append("objects_offsets", offsets)
-        writer.attributes.update(format=FORMAT, source=source, feature_dim=FEATURE_DIM)
+        writer.append("numbers", numbers)
+        writer.append_texts("names", [names[index] for index in numbers])
+        writer.attributes.update(format=FORMAT, source=source, feature_dim=FEATURE_DIM, kind=KIND)
 
 
 def is_current(path: Path, source: str) -> bool:

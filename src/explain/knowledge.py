@@ -14,6 +14,7 @@ from torch import Tensor
 from dact.checkpoint import Description
 from dact.datamodules import VQADataModule
 from dact.datamodules.collate import collate
+from dact.datamodules.provenance import has_random_weights
 from dact.datamodules.scene_states import scene_state
 from dact.errors import UserError
 from dact.extraction import Backbone, describe_backbone, load_backbone, to_tensor
@@ -65,9 +66,11 @@ class ImageReader:
         own = describe_backbone(self.options, self.backbone)
         for name in ("fingerprint", "layer", "size", "mean", "std"):
             if own[name] != known.get(name):
-                advice = (
-                    "give those with --weights FILE" if name == "fingerprint" else "leave it out"
-                )
+                advice = "leave it out"
+                if name == "fingerprint":
+                    advice = "give those with --weights FILE"
+                    if has_random_weights(known):
+                        advice = "they were random, and cannot be made again"
                 what = "weights" if name == "fingerprint" else name
                 raise UserError(
                     f"this checkpoint was trained on features of {known.get('name')} with {what} "
@@ -153,13 +156,15 @@ def of_dataset(data: VQADataModule, split: str, image: str) -> Knowledge:
         image: as the questions name it.
 
     Raises:
-        UserError: no question of the split is about it.
+        UserError: no question of the split is about it, or it has no features.
     """
     dataset = data.dataset(split)
     position = dataset.questions.first_about(image)
     if position is None:
         some = ", ".join(dataset.questions.images[:3])
         raise UserError(f"{image} is neither a file nor an image of {split}, such as {some}")
+    if dataset.questions.image_rows[position] < 0:
+        raise UserError(f"{data.features_file(split)} has no features of {image}")
     batch = collate(dataset.questions, dataset.features, np.array([position]))
     (view,) = views_of(data, split, [position])
     return Knowledge(batch.features[0], int(batch.num_cells[0]), view)

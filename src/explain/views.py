@@ -48,17 +48,17 @@ def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[
     Raises:
         UserError: a picture or scene that cannot be read.
     """
-    questions = data.dataset(split).questions
+    questions, features = data.dataset(split).questions, data.dataset(split).features
     images = [record.image for record in data.records(split, positions)]
     rows = [int(questions.image_rows[position]) for position in positions]
     pictures = {name: _picture(_image_path(data, split, name)) for name in set(images)}
     if isinstance(data, CLEVRDataModule) and data.features == "state":
-        scenes = find_scenes(data.scenes_path(split), set(rows))
+        numbers = [int(features.numbers[row]) for row in rows]
+        scenes = find_scenes(data.scenes_path(split), set(numbers))
         return [
-            view_of_scene(scenes[row], pictures[name])
-            for row, name in zip(rows, images, strict=True)
+            view_of_scene(scenes[number], pictures[name])
+            for number, name in zip(numbers, images, strict=True)
         ]
-    features = data.dataset(split).features
     boxes = [
         features.boxes(np.array([row]))[0] if features.kind == "objects" else None for row in rows
     ]

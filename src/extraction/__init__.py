@@ -3,7 +3,7 @@
 from .backbones import Backbone, load_backbone
 from .extract import choose_devices, describe_backbone, extract
 from .feature_file import FeatureFile
-from .images import find_images, read_image, to_tensor
+from .images import find_images, find_others, read_image, to_tensor
 
 __all__ = [
     "Backbone",
@@ -12,6 +12,7 @@ __all__ = [
     "describe_backbone",
     "extract",
     "find_images",
+    "find_others",
     "load_backbone",
     "read_image",
     "to_tensor",

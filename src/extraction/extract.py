@@ -45,10 +45,11 @@ def extract(
     overwrite: bool = False,
     **how: Any,
 ) -> list[str]:
-    """Write the features of `images`, a row each in their order, going on with what is there.
+    """Write the features of `images`, a row each, going on with what is there.
 
     Args:
-        images: their files.
+        images: their files, in the order of their rows. A file that was begun in another order
+            keeps that order.
         path: HDF5 file to be written; it appears when it is whole.
         backbone: computes the features.
         options: of the backbone, kept in the file.
@@ -67,8 +68,16 @@ def extract(
     shape = _feature_shape(backbone, options.size)
     with FeatureFile(path, names, shape, np.dtype(dtype), settings, overwrite=overwrite) as file:
         if not file.complete:
-            fill(file, ImageFiles(images, options.size), backbone, **how)
+            rows = _in_order_of(images, file.names)
+            fill(file, ImageFiles(rows, options.size), backbone, **how)
         return file.finish()
+
+
+def _in_order_of(images: Sequence[Path], names: Sequence[str]) -> Sequence[Path]:
+    if [image.name for image in images] == list(names):
+        return images
+    by_name = {image.name: image for image in images}
+    return [by_name[name] for name in names]
 
 
 def fill(

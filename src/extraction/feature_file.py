@@ -64,6 +64,11 @@ class FeatureFile:
         self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
 
     @property
+    def names(self) -> list[str]:
+        """Names of the images, row by row, in the order that the file was begun with."""
+        return [name.decode() for name in self._names]
+
+    @property
     def complete(self) -> bool:
         """Whether every row is there."""
         return self.rows_done == self.rows
@@ -208,11 +213,13 @@ class FeatureFile:
         """
         try:
             with h5py.File(path, "r") as file:
-                difference = self._difference(file)
+                difference, names = self._difference(file), file["images"][:]
         except (OSError, KeyError) as error:
             if number := getattr(error, "errno", None):  # the file may be as it should
                 raise UserError(f"{path} cannot be read: {os.strerror(number)}") from error
             difference = "is damaged, or was not made by this program"
+        if difference is None:
+            self._names = names  # the same in perhaps another order, that of the rows there
         if difference is None or self._overwrite:
             return difference is None
         raise UserError(
@@ -225,11 +232,19 @@ class FeatureFile:
         for name, value in self._settings.items():
             if (had := data.attrs.get(name)) != value:
                 return f"was made with {_differing(had, value)}"
-        if len(names) != self.rows or (names != self._names).any():
+        if not self._has_names(names):
             return f"is of other images ({len(names)}, now {self.rows})"
         if data.shape != self._shape or data.dtype != self._dtype:
             return f"has {data.dtype} rows of {data.shape[1:]}, not {self._dtype} {self._shape[1:]}"
         return None
+
+    def _has_names(self, names: NDArray[np.bytes_]) -> bool:
+        """Whether these are our images, in any order if no two have the same name."""
+        if len(names) != self.rows:
+            return False
+        ours = np.sort(self._names)
+        distinct = (ours[1:] != ours[:-1]).all()
+        return bool((names == self._names).all() or (distinct and (np.sort(names) == ours).all()))
 
 
 def _differing(had: str | None, wanted: str) -> str:

@@ -15,8 +15,12 @@ from torchvision.transforms import v2
 from dact.errors import UserError
 
 #: What a file has to end in, in small letters, to be taken for an image.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-_CLEVR_NAME = re.compile(r"CLEVR_\w+_(\d{6,})")
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jp2", ".bmp", ".dib", ".gif"),
+    *(".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif"),
+)
+
+_DIGITS = re.compile("([0-9]+)")
 
 
 class Decoded(NamedTuple):
@@ -30,40 +34,39 @@ class Decoded(NamedTuple):
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Images of a folder; place i is row i of the features.
+    """Images of a folder, in the order of their rows.
 
-    Files named as in CLEVR are put in the order of their numbers, which must be 0, 1, 2, …;
-    others in alphabetical order. Hidden files do not count.
+    Names are in alphabetical order, numbers in them by value: `img2.png` comes before `img10.png`.
+    Hidden files do not count.
 
     Raises:
-        UserError: no such folder, no image in it, a number that is missing or occurs twice, or
-            images with and without one.
+        UserError: no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; images lie in <data.root>/images/<split>")
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."
-    )
+    files = [path for path in _visible(folder) if _is_image(path)]
     if not files:
         raise UserError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
-    names = [_CLEVR_NAME.fullmatch(path.stem) for path in files]
-    if not any(names):
-        return files
-    if not all(names):
-        other = files[names.index(None)].name
-        raise UserError(
-            f"{folder}: {other} has no number as the other images have: rows would not be those "
-            "of image_index"
-        )
-    numbers = {int(name[1]): path for name, path in zip(names, files, strict=True)}
-    if len(numbers) < len(files):
-        raise UserError(f"{folder}: two images have the same number")
-    if missing := sorted(set(range(len(files))) - set(numbers)):
-        raise UserError(
-            f"{folder}: there is no image number {missing[0]}, but {len(files)} images: rows would "
-            "not be those of image_index"
-        )
-    return [numbers[number] for number in range(len(files))]
+    return files
+
+
+def find_others(folder: Path) -> list[Path]:
+    """What lies in a folder of images and is none by its name."""
+    return [path for path in _visible(folder) if not _is_image(path)]
+
+
+def _visible(folder: Path) -> list[Path]:
+    paths = (path for path in folder.iterdir() if path.name[0] != ".")
+    return sorted(paths, key=lambda path: (natural_key(path.name), path.name))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def natural_key(name: str) -> list[str | int]:
+    """Orders names with numbers by the numbers' values: texts and numbers take turns."""
+    return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(name))]
 
 
 def read_image(path: Path) -> Image.Image:

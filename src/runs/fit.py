@@ -16,6 +16,7 @@ from dact import config as configs
 from dact.callbacks import EpochSummary, FiniteTraining, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
+from dact.datamodules.provenance import describe, has_random_weights
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.saving import RunCheckpoints
@@ -86,6 +87,8 @@ def _fit(
     data = build_datamodule(**configs.data_options(config.data, config.seed), base=base)
     data.prepare_data("fit")
     data.setup("fit")
+    if has_random_weights(data.store.made_by):
+        say(f"the features were made by {describe(data.store.made_by)}: nobody trained it")
     network = make_network(config, data)
     module = make_module(config, network, data)
     start = find_start(config, folder, typed, data, network, train=_fit)
@@ -171,6 +174,7 @@ def _describe(config: Config, data: VQADataModule, start: Start) -> checkpoints.
         started_from=start.started_from,
         word_vectors=start.word_vectors,
         backbone=data.backbone,
+        features=data.store.made_by,
     )
 
 

@@ -67,6 +67,10 @@ def report(config: Config, folder: Path, data: GQADataModule, split: str) -> Non
     if checks.is_limited(config.trainer):
         say("the official metrics need the whole split: leave out trainer.limit_val_batches")
         return
+    dataset = data.dataset(split)
+    if left_out := len(dataset.questions) - len(dataset):
+        say(f"the official metrics need the whole split: {left_out:,} questions are left out")
+        return
     questions = load_questions(data.root, split, progress=True)
     path = predictions_path(config, folder)
     attentions = attentions_path(config, folder, data, split)

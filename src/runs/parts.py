@@ -20,6 +20,7 @@ from dact.callbacks import progress_bar
 from dact.checkpoint_file import WholeFiles
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.datamodules.loaders import dead_workers_in_one_line
+from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.metrics import GroupMeans
 from dact.models import MACNetwork, build_network
@@ -54,6 +55,23 @@ def sizes(data: VQADataModule) -> dict[str, Any]:
         "feature_dim": data.feature_dim,
         "grid": data.feature_kind == "grid",
     }
+
+
+def check_data(description: checkpoints.Description, data: VQADataModule, path: Path) -> None:
+    """Refuse data that a checkpoint's network was not made for.
+
+    Args:
+        description: of the checkpoint.
+        data: set up, with its vocabulary.
+        path: of the checkpoint.
+
+    Raises:
+        UserError: they have other sizes, or features that were made otherwise.
+    """
+    expected = checkpoints.sizes(description, data.vocabulary)
+    if sizes(data) != expected:
+        raise UserError(f"{path} was trained on other features: {expected}, not {sizes(data)}")
+    checkpoints.check_features(description, data.store.made_by, path)
 
 
 def make_module(config: Config, network: MACNetwork, data: VQADataModule) -> VQALitModule:

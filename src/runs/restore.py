@@ -17,10 +17,13 @@ from dact.lit_module import VQALitModule
 from dact.models import MACNetwork, build_network
 from dact.options import PonderOptions
 
-from .parts import sizes
+from .parts import check_data
 
 #: Options of a dataset that a checkpoint's own run decides.
-_DATA = ("name", "root", "cache_dir", "features", "train_split", "val_split")
+_DATA = (
+    *("name", "root", "cache_dir", "features", "train_split", "val_split"),
+    "missing_images",
+)
 
 
 class Restored(NamedTuple):
@@ -114,11 +117,7 @@ def open_data(restored: Restored, root: Path | None = None, split: str | None = 
     )
     data.prepare_data("predict")
     data.setup("predict")
-    expected = checkpoints.sizes(restored.description, restored.vocabulary)
-    if sizes(data) != expected:
-        raise UserError(
-            f"{restored.path} was trained on other features: {expected}, not {sizes(data)}"
-        )
+    check_data(restored.description, data, restored.path)
     return data
 
 

@@ -124,6 +124,7 @@ def _resume(config: Config, folder: Path, data: VQADataModule, network: MACNetwo
     path, saved = checkpoints.load_first_whole(files)
     checkpoints.check_resumable(saved, asdict(config), network, data.vocabulary, source=str(path))
     known = checkpoints.describe(saved)
+    checkpoints.check_features(known, data.store.made_by, path)
     _check_word_vectors(config.model.embedding.path, known.word_vectors, source=path)
     say(f"going on from {path}")
     return Start(path, saved, known.started_from, known.word_vectors)
@@ -148,7 +149,9 @@ def _load_trained(
     """
     grows = config.data.grow_vocabulary
     own = config.model.name if grows else None
-    start = warm_start.load_into(network, path, data.vocabulary, grown_for=own)
+    start = warm_start.load_into(
+        network, path, data.vocabulary, grown_for=own, made_by=data.store.made_by
+    )
     accuracy = start.results.get("all")
     known = f"{100 * accuracy.accuracy:.1f} % on validation" if accuracy else "unknown accuracy"
     say(f"starting from the {start.model.replace('mac', 'MAC')} in {path} ({known})")
