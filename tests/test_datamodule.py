@@ -124,7 +124,8 @@ def test_grid_files_may_have_more_rows_but_not_fewer(root: Path) -> None:
     with pytest.raises(UserError) as caught:
         ready(root, features="grid")
     image = "CLEVR_val_000004.png"
-    message = f"question 12 asks about {image}, row 4 of {path}, which has only 4 rows"
+    message = f"question 12 asks about {image}, row 4 of {path}, which has only 4 rows; "
+    message += "data.missing_images=skip leaves out such questions, 3 of 15"
     assert str(caught.value) == message
     write_grid(root, "val", np.zeros((50, 6, 3, 2), np.float32))
     with pytest.raises(UserError, match=r"features of different widths: \{'train': 5, 'val': 6\}"):

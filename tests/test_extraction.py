@@ -28,6 +28,7 @@ from dact.extraction import (
     choose_devices,
     extract,
     find_images,
+    find_others,
     load_backbone,
     read_image,
 )
@@ -267,7 +268,9 @@ def test_other_settings_do_not_go_on_with_a_file(images, tmp_path, finished):
 
 def test_other_images_do_not_go_on_with_a_file(images, tmp_path):
     run(images, tmp_path / "out.hdf5")
-    with pytest.raises(UserError, match=r"is of other images \(11, now 10\)"):
+    with pytest.raises(
+        UserError, match=r"is of other images \(11, now 10, such as CLEVR_val_000010\.png\)"
+    ):
         run(images[:10], tmp_path / "out.hdf5")
 
 
@@ -395,24 +398,30 @@ def test_photographs_are_turned_upright(tmp_path):
     assert read_image(tmp_path / "a.jpg").size == (3, 5)
 
 
-def test_images_are_found_by_number_or_else_by_name(tmp_path):
+def test_images_are_found_by_the_value_of_their_numbers(tmp_path):
     folder = tmp_path / "val"
     paths = draw_images(folder, 3)
-    (folder / "notes.txt").write_text("")
-    assert find_images(folder) == paths
-    paths[1].unlink()
-    with pytest.raises(UserError, match="there is no image number 1, but 2 images"):
-        find_images(folder)
-    paths[2].rename(paths[1])
-    (folder / "._CLEVR_val_000000.png").write_bytes(b"")  # of macOS
-    assert find_images(folder) == paths[:2]
-    for name in ("b.JPG", "a.png"):
+    for name in ("notes.txt", "._CLEVR_val_000000.png", "x.heic"):  # the second: of macOS
         (folder / name).write_bytes(b"")
-    with pytest.raises(UserError, match=r"a\.png has no number as the other images have"):
-        find_images(folder)
-    for path in paths[:2]:
-        path.unlink()
-    assert [path.name for path in find_images(folder)] == ["a.png", "b.JPG"]
+    assert find_images(folder) == paths
+    assert [path.name for path in find_others(folder)] == ["notes.txt", "x.heic"]
+    paths[1].unlink()
+    assert find_images(folder) == [paths[0], paths[2]]
+    names = [
+        "2.png",
+        "10.jfif",
+        "b1.JPG",
+        "b2.png",
+        "b02.png",
+        "b10.png",
+        "b10a9.png",
+        "b10a10.png",
+    ]
+    for name in names:
+        (tmp_path / "other" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "other" / name).write_bytes(b"")
+    names[3:5] = ["b02.png", "b2.png"]  # numbers of one value: as texts
+    assert [path.name for path in find_images(tmp_path / "other")] == names
     with pytest.raises(UserError, match="no such folder"):
         find_images(tmp_path / "test")
     (tmp_path / "empty").mkdir()

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 from filelock import FileLock
 from pytorch_lightning.utilities.rank_zero import rank_zero_info

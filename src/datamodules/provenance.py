@@ -73,9 +73,12 @@ def check_alike(made_by: Mapping[str, Provenance]) -> None:
 def describe(made_by: Provenance, details: list[str] | None = None) -> str:
     """A backbone in words: its name, layer and weights, and further `details`."""
     words = [str(made_by.get("name", "an unnamed backbone"))]
-    for name in dict.fromkeys(["layer", "fingerprint", *(details or [])]):
-        if name in made_by and name != "name":
-            words.append(f"{name.replace('_', ' ')} {made_by[name]}")
+    names = dict.fromkeys(["layer", "fingerprint", *(details or [])])
+    words += [
+        f"{name.replace('_', ' ')} {made_by[name]}"
+        for name in names
+        if name in made_by and name != "name"
+    ]
     if has_random_weights(made_by):
         words.append("random weights")
     return f"{words[0]} ({', '.join(words[1:])})" if len(words) > 1 else words[0]

@@ -233,7 +233,9 @@ class FeatureFile:
             if (had := data.attrs.get(name)) != value:
                 return f"was made with {_differing(had, value)}"
         if not self._has_names(names):
-            return f"is of other images ({len(names)}, now {self.rows})"
+            other = sorted({*names.tolist()} ^ {*self._names.tolist()})
+            example = f", such as {other[0].decode()}" if other else ""
+            return f"is of other images ({len(names)}, now {self.rows}{example})"
         if data.shape != self._shape or data.dtype != self._dtype:
             return f"has {data.dtype} rows of {data.shape[1:]}, not {self._dtype} {self._shape[1:]}"
         return None
