@@ -35,7 +35,6 @@ FEATURE_DIM = sum(map(len, ATTRIBUTES.values())) + 3
 #: Blender units per unit of a coordinate: objects lie within about 3 units on either axis, on a
 #: diagonal within 4.2, so coordinates lie in about -1.4..1.4.
 COORDINATE_UNIT = 3.0
-_LARGEST_NUMBER = np.iinfo(np.int64).max
 _COLUMN = {
     (attribute, value): column
     for column, (attribute, value) in enumerate(
@@ -57,15 +56,13 @@ def pack_scene_states(
 
     Raises:
         UserError: naming the scene: an unknown attribute, a missing field, no objects, or an
-            `image_index` that is missing, out of range or occurs twice.
+            `image_index` that is missing or occurs twice.
     """
     states: dict[int, NDArray[np.float32]] = {}
     names: dict[int, str] = {}
     for position, scene in enumerate(stream_json(scenes, "scenes.item", progress)):
         where = f"{scenes}: scene at position {position}"
         index = field(scene, "image_index", int, where)
-        if abs(index) > _LARGEST_NUMBER:
-            raise UserError(f"{where}: image_index has {len(str(abs(index)))} digits")
         if index in states:
             raise UserError(f"{scenes}: image_index {index} occurs twice")
         states[index] = scene_state(scene, f"{scenes}: scene {index}")
