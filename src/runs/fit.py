@@ -87,11 +87,11 @@ def _fit(
     data = build_datamodule(**configs.data_options(config.data, config.seed), base=base)
     data.prepare_data("fit")
     data.setup("fit")
-    if has_random_weights(data.store.made_by):
-        say(f"the features were made by {describe(data.store.made_by)}: nobody trained it")
     network = make_network(config, data)
     module = make_module(config, network, data)
     start = find_start(config, folder, typed, data, network, train=_fit)
+    if has_random_weights(data.store.made_by):
+        say(f"the features were made by {describe(data.store.made_by)}: nobody trained it")
     if start.saved is not None:
         module.results = checkpoints.results(start.saved)
     description = _describe(config, data, start)
