@@ -54,6 +54,8 @@ class Description(NamedTuple):
     """`word_vectors.identity` of the file that the embedding started from."""
     backbone: dict[str, Any] | None = None
     """What made the image features, where their file says so."""
+    num_tokens: int | None = None
+    """T, where knowledge cells are tokens of a vision transformer."""
 
 
 def network_options(config: Mapping[str, Any]) -> NetworkOptions:

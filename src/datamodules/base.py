@@ -5,7 +5,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,7 +16,7 @@ from dact.errors import UserError
 
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
-from .features import FeatureStore
+from .features import FeatureStore, Kind, check_same_kind
 from .loaders import ShardSampler, VQALoader, available_cores, make_loader
 from .orders import choose_images
 from .question_cache import QuestionCache
@@ -105,6 +105,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._check_numbers()
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
+        self._said: set[str] = set()
         self._stage = "fit"
 
     # What a dataset defines (see also `QuestionSource`).
@@ -177,9 +178,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """
         self._stage = stage or self._trainer_stage()
         splits = self.splits_of(self._stage)
-        dims = {split: self.dataset(split).features.feature_dim for split in splits}
-        if len(set(dims.values())) > 1:
-            raise UserError(f"{self.root}: the splits have features of different widths: {dims}")
+        check_same_kind({split: self.dataset(split).features for split in splits})
 
     def dataset(self, split: str) -> VQADataset:
         """Examples of a prepared split; for training, those of the chosen fraction."""
@@ -194,6 +193,21 @@ class VQADataModule(pl.LightningDataModule, ABC):
         return self._datasets[split]
 
     @property
+    def num_tokens(self) -> int | None:
+        """T, where knowledge cells are tokens."""
+        return self._features.num_cells if self.feature_kind == "tokens" else None
+
+    @property
+    def _features(self) -> FeatureStore:
+        return self.dataset(self.splits_of(self._stage)[-1]).features
+
+    def say_once(self, line: str) -> None:
+        """Tell the user something, however often the data are prepared."""
+        if line not in self._said:
+            rank_zero_info(line)
+        self._said.add(line)
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """Words and answers that the questions are encoded with."""
         return self._questions.vocabulary()
@@ -201,18 +215,17 @@ class VQADataModule(pl.LightningDataModule, ABC):
     @property
     def feature_dim(self) -> int:
         """C, features of a knowledge cell."""
-        return self.dataset(self.splits_of(self._stage)[-1]).features.feature_dim
+        return self._features.feature_dim
 
     @property
-    def feature_kind(self) -> Literal["grid", "objects"]:
+    def feature_kind(self) -> Kind:
         """What a knowledge cell is."""
-        return self.dataset(self.splits_of(self._stage)[-1]).features.kind
+        return self._features.kind
 
     @property
     def backbone(self) -> dict[str, Any] | None:
         """What made the image features, where their file says so."""
-        features = self.dataset(self.splits_of(self._stage)[-1]).features
-        return getattr(features, "backbone", None)
+        return getattr(self._features, "backbone", None)
 
     @property
     def fingerprint(self) -> str:

@@ -21,13 +21,13 @@ from dact.schema import Config
 from . import official
 from .parts import (
     at_work,
+    check_features,
     make_module,
     make_network,
     make_trainer,
     say,
     set_up_process,
     show,
-    sizes,
 )
 from .processes import started
 
@@ -169,7 +169,5 @@ def _open_data(config: Config, description: checkpoints.Description, path: Path)
     data = build_datamodule(**configs.data_options(config.data, config.seed), vocabulary=vocabulary)
     data.prepare_data(config.mode)
     data.setup(config.mode)
-    expected = checkpoints.sizes(description, data.vocabulary)
-    if sizes(data) != expected:
-        raise UserError(f"{path} was trained on other features: {expected}, not {sizes(data)}")
+    check_features(path, description, data)
     return data

@@ -171,6 +171,7 @@ def _describe(config: Config, data: VQADataModule, start: Start) -> checkpoints.
         started_from=start.started_from,
         word_vectors=start.word_vectors,
         backbone=data.backbone,
+        num_tokens=data.num_tokens,
     )
 
 

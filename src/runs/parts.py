@@ -20,6 +20,7 @@ from dact.callbacks import progress_bar
 from dact.checkpoint_file import WholeFiles
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.datamodules.loaders import dead_workers_in_one_line
+from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.metrics import GroupMeans
 from dact.models import MACNetwork, build_network
@@ -54,6 +55,19 @@ def sizes(data: VQADataModule) -> dict[str, Any]:
         "feature_dim": data.feature_dim,
         "grid": data.feature_kind == "grid",
     }
+
+
+def check_features(source: Path, description: checkpoints.Description, data: VQADataModule) -> None:
+    """Refuse data whose features are not those that a checkpoint was trained on.
+
+    Raises:
+        UserError: they differ in what they are, or in number.
+    """
+    expected, found = checkpoints.sizes(description, data.vocabulary), sizes(data)
+    expected |= {"num_tokens": description.num_tokens}
+    found |= {"num_tokens": data.num_tokens}
+    if found != expected:
+        raise UserError(f"{source} was trained on other features: {expected}, not {found}")
 
 
 def make_module(config: Config, network: MACNetwork, data: VQADataModule) -> VQALitModule:

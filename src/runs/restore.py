@@ -17,10 +17,13 @@ from dact.lit_module import VQALitModule
 from dact.models import MACNetwork, build_network
 from dact.options import PonderOptions
 
-from .parts import sizes
+from .parts import check_features
 
 #: Options of a dataset that a checkpoint's own run decides.
-_DATA = ("name", "root", "cache_dir", "features", "train_split", "val_split")
+_DATA = (
+    *("name", "root", "cache_dir", "train_split", "val_split"),
+    *("features", "feature_dataset", "feature_axes"),
+)
 
 
 class Restored(NamedTuple):
@@ -114,11 +117,7 @@ def open_data(restored: Restored, root: Path | None = None, split: str | None = 
     )
     data.prepare_data("predict")
     data.setup("predict")
-    expected = checkpoints.sizes(restored.description, restored.vocabulary)
-    if sizes(data) != expected:
-        raise UserError(
-            f"{restored.path} was trained on other features: {expected}, not {sizes(data)}"
-        )
+    check_features(restored.path, restored.description, data)
     return data
 
 
