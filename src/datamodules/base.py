@@ -18,18 +18,10 @@ from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
 from .features import FeatureStore, Kind, check_same_kind
 from .loaders import ShardSampler, VQALoader, available_cores, make_loader
-from .orders import choose_images
+from .orders import check_numbers, choose_images
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
 from .vocabulary import Vocabulary
-
-_SMALLEST = {
-    "batch_size": 1,
-    "eval_batch_size": 1,
-    "num_workers": 0,
-    "seed": 0,
-    "questions_per_image": 1,
-}
 
 
 class VQADataModule(pl.LightningDataModule, ABC):
@@ -102,7 +94,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
         self._base = base
-        self._check_numbers()
+        check_numbers(vars(self))
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
         self._said: set[str] = set()
@@ -192,15 +184,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
             self._datasets[split] = VQADataset(questions, self.open_features(split), chosen)
         return self._datasets[split]
 
-    @property
-    def num_tokens(self) -> int | None:
-        """T, where knowledge cells are tokens."""
-        return self._features.num_cells if self.feature_kind == "tokens" else None
-
-    @property
-    def _features(self) -> FeatureStore:
-        return self.dataset(self.splits_of(self._stage)[-1]).features
-
     def say_once(self, line: str) -> None:
         """Tell the user something, however often the data are prepared."""
         if line not in self._said:
@@ -213,19 +196,24 @@ class VQADataModule(pl.LightningDataModule, ABC):
         return self._questions.vocabulary()
 
     @property
+    def store(self) -> FeatureStore:
+        """Features of the split that is evaluated."""
+        return self.dataset(self.splits_of(self._stage)[-1]).features
+
+    @property
     def feature_dim(self) -> int:
         """C, features of a knowledge cell."""
-        return self._features.feature_dim
+        return self.store.feature_dim
 
     @property
     def feature_kind(self) -> Kind:
         """What a knowledge cell is."""
-        return self._features.kind
+        return self.store.kind
 
     @property
     def backbone(self) -> dict[str, Any] | None:
         """What made the image features, where their file says so."""
-        return getattr(self._features, "backbone", None)
+        return getattr(self.store, "backbone", None)
 
     @property
     def fingerprint(self) -> str:
@@ -301,11 +289,3 @@ class VQADataModule(pl.LightningDataModule, ABC):
     def _trainer_stage(self) -> str:
         function = self.trainer.state.fn if self.trainer else None
         return function.value if function else "fit"
-
-    def _check_numbers(self) -> None:
-        for name, smallest in _SMALLEST.items():
-            value = getattr(self, name)
-            if value < smallest:
-                raise UserError(f"data.{name}={value} is less than {smallest}")
-        if not 0 < self.fraction <= 1:
-            raise UserError(f"data.fraction={self.fraction} is not in (0, 1]")

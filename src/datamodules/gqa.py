@@ -11,12 +11,14 @@ from dact.errors import UserError
 
 from .base import VQADataModule
 from .cache import source_stamp
-from .gqa_features import GQAObjects, GQASpatial
+from .gqa_features import NO_BOXES, GQAObjects, GQASpatial
 from .gqa_files import question_files, scenes_path, shards
 from .gqa_index import ImageIndex, write_image_index
 from .gqa_questions import STRUCTURAL_TYPES, read_gqa_questions
 from .gqa_ragged import RaggedObjects
 from .questions import Question
+
+Objects = GQAObjects | RaggedObjects
 
 
 class GQADataModule(VQADataModule):
@@ -108,9 +110,19 @@ class GQADataModule(VQADataModule):
         if self._ragged.is_file():
             store = RaggedObjects(self._ragged, self._questions.open(split).images)
             store.check_source(self._info)
-            return store
-        kind = GQAObjects if self.features == "objects" else GQASpatial
-        return kind(self._info.parent, self._index(split))
+            return self._with_note(store)
+        if self.features == "spatial":
+            return GQASpatial(self._info.parent, self._index(split))
+        return self._with_note(GQAObjects(self._info.parent, self._index(split)))
+
+    def has_boxes(self, split: str) -> bool:
+        """Whether the places of the knowledge cells of a prepared split are known."""
+        return self.features == "spatial" or self.dataset(split).features.has_boxes
+
+    def _with_note(self, store: Objects) -> Objects:
+        if not store.has_boxes:
+            self.say_once(f"{self._info.parent}: {NO_BOXES}")
+        return store
 
     def has_scenes(self, split: str) -> bool:
         """Whether the scene graphs that grounding compares with are there."""
@@ -123,8 +135,13 @@ class GQADataModule(VQADataModule):
 
         Objects: a list of [x0, y0, x1, y1, weight] in shares of the image. Grids: a map whose entry
         `[i][j]` is the weight of the i-th column and the j-th row of cells.
+
+        Raises:
+            UserError: nobody knows where the objects are.
         """
         dataset = self.dataset(split)
+        if not self.has_boxes(split):
+            raise UserError(f"attentions cannot be written: {NO_BOXES}; leave out attentions")
 
         def of_objects(positions: NDArray[np.int64], attention: NDArray[np.float32]) -> list[Any]:
             rows, image = np.unique(dataset.questions.image_rows[positions], return_inverse=True)

@@ -1,12 +1,38 @@
 """Orders of the examples: random ones that keep together what is cheaper together, and shares."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from dact.errors import UserError
+
+#: The least value of each number that says what is served, and in what order.
+_SMALLEST = {
+    "batch_size": 1,
+    "eval_batch_size": 1,
+    "num_workers": 0,
+    "seed": 0,
+    "questions_per_image": 1,
+}
 #: Batches that are sorted by length together.
 WINDOW = 50
 
 Order = NDArray[np.int64]
+
+
+def check_numbers(options: Mapping[str, Any]) -> None:
+    """Refuse options of a data module that are out of range.
+
+    Raises:
+        UserError: names the option and its value.
+    """
+    for name, smallest in _SMALLEST.items():
+        if options[name] < smallest:
+            raise UserError(f"data.{name}={options[name]} is less than {smallest}")
+    if not 0 < options["fraction"] <= 1:
+        raise UserError(f"data.fraction={options['fraction']} is not in (0, 1]")
 
 
 def choose_images(image_rows: NDArray[np.integer], fraction: float, seed: int) -> Order | None:

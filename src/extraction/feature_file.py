@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
@@ -31,7 +32,7 @@ class FeatureFile:
     Args:
         path: file to be written.
         images: names of the images, row by row.
-        shape: (C, H, W) of a row.
+        shape: (C, H, W) or (T, C) of a row.
         dtype: float16 or float32.
         settings: what the features depend on, kept as attributes of `data`.
         overwrite: replace features of other settings instead of refusing.
@@ -47,7 +48,7 @@ class FeatureFile:
         images: Sequence[str],
         shape: Sequence[int],
         dtype: np.dtype,
-        settings: Mapping[str, str],
+        settings: Mapping[str, Any],
         *,
         overwrite: bool = False,
     ) -> None:
@@ -102,7 +103,7 @@ class FeatureFile:
         """Write the next rows, and note that they are there once they are on the disk.
 
         Args:
-            features: (n, C, H, W), finite in the file's type.
+            features: (n, C, H, W) or (n, T, C), finite in the file's type.
             skipped: (n,) which of the images could not be read.
 
         Raises:
@@ -223,7 +224,7 @@ class FeatureFile:
     def _difference(self, file: h5py.File) -> str | None:
         data, names = file[DATASET], file["images"][:]
         for name, value in self._settings.items():
-            if (had := data.attrs.get(name)) != value:
+            if not np.array_equal(had := data.attrs.get(name), value):
                 return f"was made with {_differing(had, value)}"
         if len(names) != self.rows or (names != self._names).any():
             return f"is of other images ({len(names)}, now {self.rows})"
@@ -232,11 +233,11 @@ class FeatureFile:
         return None
 
 
-def _differing(had: str | None, wanted: str) -> str:
+def _differing(had: Any, wanted: Any) -> str:
     """What of a setting in JSON is another: `layer=layer2, not layer3`."""
     try:
         before, now = json.loads(had or "null"), json.loads(wanted)
         names = [name for name in now if before.get(name) != now[name]]
         return ", ".join(f"{name}={before.get(name)}, not {now[name]}" for name in names)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         return f"{had}, not {wanted}"

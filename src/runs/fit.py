@@ -28,6 +28,7 @@ from .parts import (
     make_module,
     make_network,
     make_trainer,
+    num_tokens,
     say,
     set_up_process,
     show,
@@ -171,7 +172,7 @@ def _describe(config: Config, data: VQADataModule, start: Start) -> checkpoints.
         started_from=start.started_from,
         word_vectors=start.word_vectors,
         backbone=data.backbone,
-        num_tokens=data.num_tokens,
+        num_tokens=num_tokens(data),
     )
 
 

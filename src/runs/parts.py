@@ -57,6 +57,11 @@ def sizes(data: VQADataModule) -> dict[str, Any]:
     }
 
 
+def num_tokens(data: VQADataModule) -> int | None:
+    """T, where knowledge cells are tokens of a vision transformer."""
+    return data.store.num_cells if data.feature_kind == "tokens" else None
+
+
 def check_features(source: Path, description: checkpoints.Description, data: VQADataModule) -> None:
     """Refuse data whose features are not those that a checkpoint was trained on.
 
@@ -65,7 +70,7 @@ def check_features(source: Path, description: checkpoints.Description, data: VQA
     """
     expected, found = checkpoints.sizes(description, data.vocabulary), sizes(data)
     expected |= {"num_tokens": description.num_tokens}
-    found |= {"num_tokens": data.num_tokens}
+    found |= {"num_tokens": num_tokens(data)}
     if found != expected:
         raise UserError(f"{source} was trained on other features: {expected}, not {found}")
 
