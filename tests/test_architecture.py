@@ -24,7 +24,7 @@ datamodules.gqa_mini: ask_places ask_scene questions records balance options fea
 datamodules.gqa_mini: generation .
 datamodules: cache packed_file json_stream axes hdf5_rows gqa_files vocabulary questions features
 datamodules: feature_files
-datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged
+datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged gqa_tsv
 gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
 gqa_metrics: evaluation report .
 models: functional rows

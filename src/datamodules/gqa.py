@@ -82,7 +82,7 @@ class GQADataModule(VQADataModule):
         if not self._info.is_file() and not self._ragged.is_file():
             raise UserError(
                 f"{self._info} is missing: data.features={self.features} needs GQA's own "
-                f"features in {self._info.parent}"
+                f"features in {self._info.parent}{self._way_from_tsv()}"
             )
 
     def question_files(self, split: str) -> Sequence[Path]:
@@ -154,6 +154,15 @@ class GQADataModule(VQADataModule):
             return maps.transpose(0, 2, 1).tolist()
 
         return of_objects if self.features == "objects" else of_grid
+
+    def _way_from_tsv(self) -> str:
+        """The command that converts TSV files of a detector, if there are any."""
+        folders = (self._info.parent, self.root / "features") if self.features == "objects" else ()
+        for folder in folders:
+            if files := sorted(folder.glob("*.tsv")):
+                command = f"python scripts/convert_gqa_objects.py --features {folder}"
+                return f"; {files[0].name} is there: convert it with {command}"
+        return ""
 
     @property
     def _info(self) -> Path:

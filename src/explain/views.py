@@ -37,7 +37,7 @@ class View(NamedTuple):
     boxes: NDArray[np.float32] | None = None
     """(K, 4) x0, y0, x1, y1 of objects in shares of width and height."""
     first: int = 0
-    """Cells before those of the grid, which have no place in the picture: class token, registers."""
+    """Cells before those of the grid, without a place in the picture: class token, registers."""
 
     def on_picture(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of attention over the K cells what lies on the grid (rows, columns)."""
