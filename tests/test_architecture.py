@@ -26,7 +26,7 @@ datamodules: cache packed_file json_stream axes hdf5_rows gqa_files vocabulary q
 datamodules: feature_files
 datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged gqa_tsv
 gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
-gqa_metrics: evaluation report .
+gqa_metrics: sources evaluation report .
 models: functional rows
 models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.loop halting.fixed halting.act halting.dact
