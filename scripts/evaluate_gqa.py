@@ -7,8 +7,8 @@ attentions one of {"questionId", "attention"}. R holds questions/{split}_questio
 of that name with shards, and, for the metrics that need them, questions/{val,testdev}_choices.json
 and sceneGraphs/{train,val}_sceneGraphs.json. The split may be any part of the official ones, under
 any name: which of them its questions are from is found by their ids, or the files are named with
---questions, --choices, --scenes and --all-questions. A metric whose file is missing is left out of M.json,
-and a line says why; a file that lacks a balanced question or its image is an error.
+--questions, --choices, --scenes and --all-questions. A metric whose file is missing is left out of
+M.json, and a line says why; a file that lacks a balanced question or its image is an error.
 """
 
 import argparse

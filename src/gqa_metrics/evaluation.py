@@ -76,11 +76,7 @@ def evaluate(
         UserError: a balanced question has no prediction, or a file is broken.
     """
     balanced = questions.balanced
-    if missing := balanced.keys() - predictions.keys():
-        raise UserError(
-            f"{len(missing):,} of {len(balanced):,} balanced questions of {questions.split} have "
-            f"no prediction, such as {min(missing)}"
-        )
+    _check_predicted(questions, predictions)
     right = right_answers(balanced, predictions)
     notes = _unknown(questions, predictions)
     found = accuracies(balanced, right)
@@ -93,6 +89,14 @@ def evaluate(
     groups = mean_by_group(balanced, {name: 100.0 * value for name, value in right.items()})
     by_steps = mean_by_group(balanced, steps) if steps else {}
     return Evaluation(scores, groups, by_steps, [*sources.notes, *notes])
+
+
+def _check_predicted(questions: GQAQuestions, predictions: Mapping[str, str]) -> None:
+    if missing := questions.balanced.keys() - predictions.keys():
+        raise UserError(
+            f"{len(missing):,} of {len(questions.balanced):,} balanced questions of "
+            f"{questions.split} have no prediction, such as {min(missing)}"
+        )
 
 
 def _unknown(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[str]:
