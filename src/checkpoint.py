@@ -57,6 +57,8 @@ class Description(NamedTuple):
     """What made the image features of training, where their file says so."""
     features: dict[str, Any] | None = None
     """What is known of the features of training: see `dact.datamodules.provenance`."""
+    num_tokens: int | None = None
+    """T, where knowledge cells are tokens of a vision transformer."""
 
 
 def network_options(config: Mapping[str, Any]) -> NetworkOptions:

@@ -150,6 +150,7 @@ def instantiate(name: str, target: Mapping[str, Any], **arguments: Any) -> Any:
 def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
     names = ("name", "root", "cache_dir", "features", "split", "fraction")
+    files = ("feature_dataset", "feature_axes")
     splits = ("train_split", "val_split")
     loading = (
         "batch_size",
@@ -161,7 +162,7 @@ def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     )
     options = asdict(data)
     recipe = {k: v for k, v in (options["generate"] or {}).items() if v is not None}
-    taken = {name: options[name] for name in (*names, *splits, *loading)}
+    taken = {name: options[name] for name in (*names, *files, *splits, *loading)}
     return {**taken, "generate": recipe or None, "seed": seed}
 
 

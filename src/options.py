@@ -165,7 +165,7 @@ class PonderOptions:
 
 @dataclass
 class BackboneOptions:
-    """A convolutional network that turns images into features, and how they are prepared for it."""
+    """A network that turns images into features, and how they are prepared for it."""
 
     name: str = "resnet101"
     """What it is called in messages and in feature files."""

@@ -75,6 +75,12 @@ class DataConfig:
     """Preprocessed files; null: `<root>/.dact`."""
     features: str = MISSING
     """CLEVR family: state or grid; GQA: objects or spatial."""
+    feature_dataset: str | None = None
+    """CLEVR family, grid: dataset with the features in their HDF5 files; null: `data`, or the only
+    one that can be."""
+    feature_axes: str | None = None
+    """CLEVR family, grid: order of the axes of that dataset, nchw, nhwc, ntc or nct; null: as its
+    attribute `axes` says, else nchw or ntc."""
     grow_vocabulary: bool = False
     """Whether a fit starts from a network trained on other questions: its words and answers keep
     their ids, and those that only these questions have come after them."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.vision_transformer import VisionTransformer
 
 
 class Small(nn.Module):
@@ -40,3 +41,11 @@ class Witness(nn.Module):
         if before == int(os.environ.get("KILL_AT", -1)):
             os.kill(os.getpid(), signal.SIGKILL)
         return self.small.features(images)
+
+
+def small_vit() -> nn.Module:
+    """A transformer of one layer: a class token and 4×4 patches of pictures of 32×32."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sizes = {"image_size": 32, "patch_size": 8, "hidden_dim": 24, "mlp_dim": 32}
+        return VisionTransformer(num_layers=1, num_heads=2, **sizes)

@@ -22,10 +22,11 @@ datamodules.clevr_mini: workshop generation .
 datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_pairs ask_objects
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .
-datamodules: cache packed_file json_stream hdf5_rows provenance gqa_files vocabulary questions
-datamodules: features image_rows prior scene_states gqa_shards gqa_index gqa_features gqa_ragged
+datamodules: cache packed_file json_stream axes hdf5_rows provenance gqa_files vocabulary questions
+datamodules: features feature_files image_rows
+datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged gqa_tsv
 gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
-gqa_metrics: evaluation report .
+gqa_metrics: sources evaluation report .
 models: functional rows
 models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.loop halting.fixed halting.act halting.dact

@@ -127,7 +127,8 @@ def test_truncated_features(grid, root, share):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (np.ones((7, 5, 6), np.float32), "shape"),
+        (np.ones((7, 6), np.float32), "shape"),
+        (np.ones((7, 9, 5), np.float32), "9 tokens of 5 features"),
         (np.ones((7, 5, 3, 2), np.float64), "float"),
         (np.ones((7, 5, 3, 2), np.int32), "int32"),
     ],
@@ -144,7 +145,8 @@ def test_features_without_their_dataset(grid, root):
     path = root / "features" / "val_features.hdf5"
     path.unlink()
     with h5py.File(path, "w") as file:
-        file["features"] = np.ones((5, 5, 3, 2), np.float32)
+        file["features"] = np.ones((5, 5, 3), np.int8)
+        file["more"] = np.ones((5, 5, 3, 2), np.int8)
     assert "val_features.hdf5 has no dataset 'data'" in refusal(grid, "model=mac")
 
 

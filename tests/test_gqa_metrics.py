@@ -174,7 +174,7 @@ def test_without_the_entailed_questions_consistency_is_left_out(tmp_path):
     result = scored(tmp_path, balanced, ENTAILED_ANSWERS, split="val_balanced")
     assert "consistency" not in result.scores
     assert (
-        "consistency is left out: 2 entailed questions are not in val_balanced or its *_all split, "
+        "consistency is left out: 2 entailed questions are not in val_balanced or val_all, "
         "such as 5" in result.notes
     )
 

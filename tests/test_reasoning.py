@@ -216,7 +216,7 @@ def test_files_without_a_scene_are_refused(tmp_path, content, index, message):
 
 def describe(features, **more):
     config = {"data": {"name": "clevr", "features": features}}
-    return Description(config, {}, 3, features == "grid", [], **more)
+    return Description(config, {}, 5, features == "grid", [], **more)
 
 
 def test_scenes_and_pictures_are_not_taken_for_each_other(tmp_path):

@@ -24,6 +24,7 @@ _HOME = {
     "QuestionRecord": "questions",
     "RaggedObjects": "gqa_ragged",
     "ShardSampler": "loaders",
+    "TokenFeatures": "features",
     "VQADataModule": "base",
     "VQADataset": "collate",
     "VQALoader": "loaders",

@@ -15,7 +15,7 @@ from dact.errors import UserError
 
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
-from .features import FeatureStore
+from .features import FeatureStore, Kind, check_same_kind
 from .image_rows import join_images
 from .loaders import ShardSampler, VQALoader, available_cores, check_options, make_loader
 from .orders import choose_images
@@ -102,6 +102,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         check_options(self)
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
+        self._said: set[str] = set()
         self._stage = "fit"
 
     # What a dataset defines (see also `QuestionSource`).
@@ -178,9 +179,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """
         self._stage = stage or self._trainer_stage()
         splits = self.splits_of(self._stage)
-        dims = {split: self.dataset(split).features.feature_dim for split in splits}
-        if len(set(dims.values())) > 1:
-            raise UserError(f"{self.root}: the splits have features of different widths: {dims}")
+        check_same_kind({split: self.dataset(split).features for split in splits})
         check_alike({split: self.dataset(split).features.made_by for split in splits})
 
     def dataset(self, split: str) -> VQADataset:
@@ -198,6 +197,12 @@ class VQADataModule(pl.LightningDataModule, ABC):
             self._datasets[split] = VQADataset(questions, features, chosen)
         return self._datasets[split]
 
+    def say_once(self, line: str) -> None:
+        """Tell the user something, however often the data are prepared."""
+        if line not in self._said:
+            rank_zero_info(line)
+        self._said.add(line)
+
     @property
     def vocabulary(self) -> Vocabulary:
         """Words and answers that the questions are encoded with."""
@@ -214,7 +219,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         return self.store.feature_dim
 
     @property
-    def feature_kind(self) -> Literal["grid", "objects"]:
+    def feature_kind(self) -> Kind:
         """What a knowledge cell is."""
         return self.store.kind
 

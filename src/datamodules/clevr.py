@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 from dact.errors import UserError
 
+from .axes import KNOWN_AXES
 from .base import VQADataModule
 from .cache import source_stamp
-from .features import FeatureStore, GridFeatures, ObjectStates
+from .feature_files import Choice, check_alone, find_features
+from .features import FeatureStore, ObjectStates
 from .json_stream import field, stream_json
 from .questions import Question
 from .scene_states import is_current, pack_scene_states
@@ -33,7 +35,8 @@ class CLEVRDataModule(VQADataModule):
 
         questions/CLEVR_{split}_questions.json
         scenes/CLEVR_{split}_scenes.json         for features=state
-        features/{split}_features.hdf5           for features=grid
+        features/{split}_features.hdf5           for features=grid; see `feature_files` for
+                                                 other names
 
     Questions find their image by `image_filename` where scenes or features have names too, else by
     `image_index`, which is the row of features without names.
@@ -44,6 +47,8 @@ class CLEVRDataModule(VQADataModule):
         train_split: split for training, and for the vocabulary.
         val_split: split for validation.
         test_split: split for testing; the official one has no answers.
+        feature_dataset: dataset with the features in their files; None: see `open_image_features`.
+        feature_axes: order of its axes, one of `KNOWN_AXES`; None: the same.
         **common: see `VQADataModule`.
     """
 
@@ -62,11 +67,22 @@ class CLEVRDataModule(VQADataModule):
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
+        feature_dataset: str | None = None,
+        feature_axes: str | None = None,
         **common: Any,
     ) -> None:
         super().__init__(root, **common)
         if features not in ("state", "grid"):
             raise UserError(f"data.features={features} is neither 'state' nor 'grid'")
+        if feature_axes not in (None, *KNOWN_AXES):
+            known = ", ".join(KNOWN_AXES)
+            raise UserError(f"data.feature_axes={feature_axes} is unknown: choose one of {known}")
+        self.choice = Choice(feature_dataset, feature_axes)
+        if features == "state" and any(self.choice):
+            raise UserError(
+                "data.feature_dataset and data.feature_axes are for data.features=grid: leave them "
+                "out"
+            )
         self.features = features
         self.train_split = train_split
         self.val_split = val_split
@@ -93,13 +109,9 @@ class CLEVRDataModule(VQADataModule):
                 f"{self.scenes_path(split)} is missing: data.features=state needs the scenes of "
                 f"'{split}'; use data.features=grid for images without scenes"
             )
-        if self.features == "grid" and not self._grid(split).is_file():
-            raise UserError(
-                f"{self._grid(split)} is missing: it should hold a dataset 'data' of (images, "
-                "channels, height, width), and file names 'images' or rows in the order of "
-                "image_index; scripts/extract_features.py makes it from images; or use "
-                "data.features=state"
-            )
+        if self.features == "grid":
+            for note in check_alone(self.root / "features", split, self.choice):
+                self.say_once(note)
 
     def question_files(self, split: str) -> Sequence[Path]:
         """The one file of a split."""
@@ -118,11 +130,13 @@ class CLEVRDataModule(VQADataModule):
         """Scene states or image features of `split`."""
         if self.features == "state":
             return ObjectStates(self._states(split))
-        return GridFeatures(self._grid(split))
+        return find_features(self.root / "features", split, self.choice)
 
     def features_file(self, split: str) -> Path:
         """The scenes file or feature file of a split."""
-        return self.scenes_path(split) if self.features == "state" else self._grid(split)
+        if self.features == "state":
+            return self.scenes_path(split)
+        return find_features(self.root / "features", split, self.choice).path
 
     def scenes_path(self, split: str) -> Path:
         """The scenes file of a split, which need not be there."""
@@ -130,9 +144,6 @@ class CLEVRDataModule(VQADataModule):
 
     def _states(self, split: str) -> Path:
         return self.cache_dir / f"states_{split}.h5"
-
-    def _grid(self, split: str) -> Path:
-        return self.root / "features" / f"{split}_features.hdf5"
 
     def _splits(self) -> list[str]:
         files = sorted((self.root / "questions").glob("CLEVR_*_questions.json"))

@@ -31,6 +31,8 @@ def build_datamodule(
         **options: of the data module; those that are None are left to it.
     """
     options = {key: value for key, value in options.items() if value is not None}
+    if name.startswith("gqa") and (given := options.keys() & {"feature_dataset", "feature_axes"}):
+        raise UserError(f"data.{min(given)} is not for data={name}: leave it out")
     if name in _PLAIN:
         return _PLAIN[name](**options)
     if name in _GENERATED:

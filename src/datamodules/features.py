@@ -1,6 +1,7 @@
-"""Image features on disk: grids of a convolutional network, or the objects of a scene."""
+"""Image features on disk: grids of a network, tokens of a transformer, or objects of a scene."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from dact.errors import UserError
 
+from .axes import TokenMap, spelled, undeclared_map
 from .hdf5_rows import HDF5Rows
 from .packed_file import gather_ragged, map_arrays, read_text
 from .provenance import read_backbone
@@ -25,6 +27,10 @@ class ImageNames(NamedTuple):
     """Rows whose image could not be read when the features were made."""
 
 
+#: What a knowledge cell is: a place of a feature map, an object, or a token of a transformer.
+Kind = Literal["grid", "objects", "tokens"]
+
+
 class FeatureStore(Protocol):
     """Features of images, one row per image.
 
@@ -32,9 +38,9 @@ class FeatureStore(Protocol):
     """
 
     path: Path
-    kind: Literal["grid", "objects"]
+    kind: Kind
     feature_dim: int
-    """C, channels of a grid or features of an object."""
+    """C, channels of a grid, or features of an object or a token."""
     made_by: dict[str, Any]
     """What made the features, as far as it is known: see `provenance`."""
 
@@ -54,8 +60,8 @@ class FeatureStore(Protocol):
             rows: (I,) distinct rows in increasing order.
 
         Returns:
-            Features (I, C, H, W) or (I, K, C) as they are stored, padded with zeros, and the
-            number of real cells (I,), in 1..H·W or 1..K.
+            Features (I, C, H, W) or (I, K, C) in the type they are stored in, padded with zeros,
+            and the number of real cells (I,), in 1..H·W or 1..K.
 
         Raises:
             UserError: naming the file and the row that cannot be used.
@@ -69,27 +75,53 @@ class GridFeatures:
     Args:
         path: HDF5 file.
         dataset: name of the dataset in it.
+        axes: their order in the file, `AXES` or another one of the same axes.
+        any_number: see `HDF5Rows`.
 
     Raises:
         UserError: missing, truncated, or a dataset of another rank or type.
     """
 
-    kind: Literal["grid", "objects"] = "grid"
+    kind: Kind = "grid"
+    AXES = "nchw"
 
-    def __init__(self, path: Path, dataset: str = "data") -> None:
+    def __init__(
+        self,
+        path: Path,
+        dataset: str = "data",
+        axes: str | None = None,
+        *,
+        any_number: bool = False,
+    ) -> None:
         self.path = Path(path)
         self.dataset = dataset
-        self._rows = HDF5Rows(self.path, dataset, "images, C, H, W")
+        stored = axes or self.AXES
+        self._rows = HDF5Rows(
+            self.path, dataset, spelled(stored), any_number=any_number, advice=self._advice()
+        )
+        self._order = [stored.index(axis) for axis in self.AXES]
+        self.row_shape = tuple(self._rows.shape[axis] for axis in self._order[1:])
+        """Of what `read` gives of an image."""
 
     @property
     def feature_dim(self) -> int:
         """C, channels."""
-        return self._rows.shape[1]
+        return self.row_shape[self.AXES.index("c") - 1]
+
+    @property
+    def num_cells(self) -> int:
+        """K, knowledge cells of each image."""
+        return math.prod(self.row_shape) // self.feature_dim
 
     @property
     def grid_size(self) -> tuple[int, int]:
         """H and W."""
-        return self._rows.shape[2:]
+        return self.row_shape[1:]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Of the dataset."""
+        return self._rows.attributes
 
     @property
     def backbone(self) -> dict[str, Any] | None:
@@ -99,7 +131,8 @@ class GridFeatures:
     @property
     def made_by(self) -> dict[str, Any]:
         """See `provenance`."""
-        return {**(self.backbone or {}), "grid_size": list(self.grid_size)}
+        size = {"grid_size": list(self.grid_size)} if self.grid_size else {}
+        return {**(self.backbone or {}), **size}
 
     @property
     def images(self) -> ImageNames:
@@ -122,11 +155,56 @@ class GridFeatures:
         return len(self._rows)
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-        """See `FeatureStore.read`; all H·W cells are real. HDF5 writes into the result itself."""
+        """See `FeatureStore.read`; all cells are real. HDF5 writes into the result itself."""
         check_rows(self, rows)
         features = np.empty((len(rows), *self._rows.shape[1:]), self._rows.dtype)
         self._rows.read(rows, features)
-        return features, np.full(len(rows), np.prod(self.grid_size))
+        features = np.ascontiguousarray(features.transpose(self._order))
+        return features, np.full(len(rows), self.num_cells)
+
+    def _advice(self) -> str:
+        target = self.path.with_name(f"{self.path.stem}.float16.hdf5")
+        return (
+            f"convert it with python scripts/convert_features.py --input {self.path} "
+            f"--dataset {self.dataset} --output {target}, and put that in its place"
+        )
+
+
+class TokenFeatures(GridFeatures):
+    """Tokens of a vision transformer: rows of an HDF5 dataset (n, T, C), float16 or float32.
+
+    Every token is a knowledge cell, the class token and registers too, which come first and have
+    no place in the image. The attribute `grid` of the dataset says how many rows and columns the
+    others have; without it `undeclared_map` does. Arguments: see `GridFeatures`.
+    """
+
+    kind: Kind = "tokens"
+    AXES = "ntc"
+
+    @property
+    def grid_size(self) -> tuple[int, int] | None:
+        """Rows and columns of the map; None if it is not known."""
+        return self.map.grid if self.map else None
+
+    @property
+    def map(self) -> TokenMap | None:
+        """Where in the image the tokens lie; None if that is not known.
+
+        Raises:
+            UserError: the file says something impossible.
+        """
+        declared = self.attributes.get("grid")
+        if declared is None:
+            return undeclared_map(self.num_cells)
+        grid = tuple(np.atleast_1d(declared).tolist())
+        if grid == (0, 0):
+            return None
+        if len(grid) != 2 or min(grid) < 1 or math.prod(grid) > self.num_cells:
+            raise UserError(
+                f"{self.path}: the attribute grid {grid} of '{self.dataset}' does not fit its "
+                f"{self.num_cells} tokens"
+            )
+        return TokenMap(self.num_cells - math.prod(grid), grid)
 
 
 class ObjectStates:
@@ -139,7 +217,7 @@ class ObjectStates:
         UserError: missing or damaged.
     """
 
-    kind: Literal["grid", "objects"] = "objects"
+    kind: Kind = "objects"
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -170,6 +248,27 @@ class ObjectStates:
         """See `FeatureStore.read`; K is the largest number of objects among `rows`."""
         check_rows(self, rows)
         return gather_ragged(self._objects, self._offsets, rows, np.float32)
+
+
+def check_same_kind(stores: Mapping[str, FeatureStore]) -> None:
+    """Refuse splits whose features one network cannot take.
+
+    Raises:
+        UserError: names the splits, what their features are, and their files.
+    """
+    kinds = {split: _kind_of(store) for split, store in stores.items()}
+    if len(set(kinds.values())) > 1:
+        known = ", ".join(
+            f"{split}: {kind} ({stores[split].path})" for split, kind in kinds.items()
+        )
+        raise UserError(f"the splits have features of different kinds: {known}")
+
+
+def _kind_of(store: FeatureStore) -> str:
+    if store.kind == "grid":
+        return f"maps of {store.feature_dim} channels"
+    number = f"{store.num_cells} " if store.kind == "tokens" else ""
+    return f"{number}{store.kind} of {store.feature_dim} features"
 
 
 def check_rows(store: FeatureStore, rows: NDArray[np.int64]) -> None:

@@ -11,12 +11,14 @@ from dact.errors import UserError
 
 from .base import VQADataModule
 from .cache import source_stamp
-from .gqa_features import GQAObjects, GQASpatial
+from .gqa_features import NO_BOXES, GQAObjects, GQASpatial
 from .gqa_files import question_files, scenes_path, shards
 from .gqa_index import ImageIndex, write_image_index
 from .gqa_questions import STRUCTURAL_TYPES, read_gqa_questions
 from .gqa_ragged import RaggedObjects
 from .questions import Question
+
+Objects = GQAObjects | RaggedObjects
 
 
 class GQADataModule(VQADataModule):
@@ -80,7 +82,7 @@ class GQADataModule(VQADataModule):
         if not self._info.is_file() and not self._ragged.is_file():
             raise UserError(
                 f"{self._info} is missing: data.features={self.features} needs GQA's own "
-                f"features in {self._info.parent}"
+                f"features in {self._info.parent}{self._way_from_tsv()}"
             )
 
     def question_files(self, split: str) -> Sequence[Path]:
@@ -115,9 +117,19 @@ class GQADataModule(VQADataModule):
             skip = self.missing_images == "skip"
             store = RaggedObjects(self._ragged, self._questions.open(split).images, may_lack=skip)
             store.check_source(self._info)
-            return store
-        kind = GQAObjects if self.features == "objects" else GQASpatial
-        return kind(self._info.parent, self._index(split))
+            return self._with_note(store)
+        if self.features == "spatial":
+            return GQASpatial(self._info.parent, self._index(split))
+        return self._with_note(GQAObjects(self._info.parent, self._index(split)))
+
+    def has_boxes(self, split: str) -> bool:
+        """Whether the places of the knowledge cells of a prepared split are known."""
+        return self.features == "spatial" or self.dataset(split).features.has_boxes
+
+    def _with_note(self, store: Objects) -> Objects:
+        if not store.has_boxes:
+            self.say_once(f"{self._info.parent}: {NO_BOXES}")
+        return store
 
     def has_scenes(self, split: str) -> bool:
         """Whether the scene graphs that grounding compares with are there."""
@@ -130,8 +142,13 @@ class GQADataModule(VQADataModule):
 
         Objects: a list of [x0, y0, x1, y1, weight] in shares of the image. Grids: a map whose entry
         `[i][j]` is the weight of the i-th column and the j-th row of cells.
+
+        Raises:
+            UserError: nobody knows where the objects are.
         """
         dataset = self.dataset(split)
+        if not self.has_boxes(split):
+            raise UserError(f"attentions cannot be written: {NO_BOXES}; leave out attentions")
 
         def of_objects(positions: NDArray[np.int64], attention: NDArray[np.float32]) -> list[Any]:
             rows, image = np.unique(dataset.questions.image_rows[positions], return_inverse=True)
@@ -144,6 +161,15 @@ class GQADataModule(VQADataModule):
             return maps.transpose(0, 2, 1).tolist()
 
         return of_objects if self.features == "objects" else of_grid
+
+    def _way_from_tsv(self) -> str:
+        """The command that converts TSV files of a detector, if there are any."""
+        folders = (self._info.parent, self.root / "features") if self.features == "objects" else ()
+        for folder in folders:
+            if files := sorted(folder.glob("*.tsv")):
+                command = f"python scripts/convert_gqa_objects.py --features {folder}"
+                return f"; {files[0].name} is there: convert it with {command}"
+        return ""
 
     @property
     def _info(self) -> Path:

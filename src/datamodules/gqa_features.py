@@ -1,44 +1,57 @@
 """Image features of GQA as released: the objects of a detector, or grids."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dact.errors import UserError
 
-from .features import ImageNames, check_rows
-from .gqa_index import ImageIndex
-from .gqa_shards import AXES, Kind, Shards
+from .features import ImageNames, Kind, check_rows
+from .gqa_index import ImageIndex, check_sizes
+from .gqa_shards import AXES, Shards
+from .gqa_shards import Kind as ShardKind
+
+#: What cannot be done without them, for the user.
+NO_BOXES = (
+    "the objects have no boxes ('bboxes'), which grounding and pictures need; everything else works"
+)
 
 
 class GQAObjects:
     """Objects in the shards `gqa_objects_{i}.h5`.
 
     Rows are those of the index. Shards are opened by a process that reads from them, and of each
-    image only its own objects are read: whatever pads them in the file is never seen.
+    image only its own objects are read: whatever pads them in the file is never seen. Shards
+    without `bboxes` do for everything but grounding and pictures.
 
     Args:
         folder: where the shards are.
         index_path: the images' index, by `write_image_index`.
+        any_number: see `HDF5Rows`.
 
     Raises:
         UserError: the index cannot be used, or a shard that it points into is missing, unlike
             the others, or lacks a row.
     """
 
-    kind: Literal["grid", "objects"] = "objects"
+    kind: Kind = "objects"
 
-    def __init__(self, folder: Path, index_path: Path) -> None:
+    def __init__(self, folder: Path, index_path: Path, *, any_number: bool = False) -> None:
         self.path = Path(index_path)
         self.folder = Path(folder)
         self.index = _open_index(self.path, "objects")
         where, of = (self.folder, "objects"), (self.index.places, self.index.names)
-        self._features = Shards(*where, "features", AXES["objects"], *of)
-        self._boxes = Shards(*where, "bboxes", "images, objects, 4", *of)
-        if self._boxes.row_shape != (4,):
-            raise UserError(f"{folder}: a row of 'bboxes' has {self._boxes.row_shape[0]} numbers")
+        self._features = Shards(*where, "features", AXES["objects"], *of, any_number=any_number)
+        self._boxes: Shards | None = None
+        if self._features.has("bboxes"):
+            axes = "images, objects, 4"
+            self._boxes = Shards(*where, "bboxes", axes, *of, any_number=True)
+            if self._boxes.row_shape != (4,):
+                number = self._boxes.row_shape[0]
+                raise UserError(f"{folder}: a row of 'bboxes' has {number} numbers")
+            check_sizes(*of, self.folder / "gqa_objects_info.json")
 
     @property
     def feature_dim(self) -> int:
@@ -49,6 +62,11 @@ class GQAObjects:
     def dtype(self) -> np.dtype:
         """Type of the features, float16 or float32."""
         return self._features.dtype
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether it is known where in the images the objects are."""
+        return self._boxes is not None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -79,7 +97,10 @@ class GQAObjects:
 
         Raises:
             UserError: naming the file and the row that cannot be used.
+            ValueError: there are no boxes.
         """
+        if self._boxes is None:
+            raise ValueError("there are no boxes")
         boxes, _ = self._read(self._boxes, rows, np.dtype(np.float32))
         places = self.index.places
         sizes = np.stack([places.widths[rows], places.heights[rows]] * 2, axis=-1)
@@ -111,7 +132,7 @@ class GQASpatial:
             the others, or lacks a row.
     """
 
-    kind: Literal["grid", "objects"] = "grid"
+    kind: Kind = "grid"
 
     def __init__(self, folder: Path, index_path: Path) -> None:
         self.path = Path(index_path)
@@ -152,7 +173,7 @@ class GQASpatial:
         return features, np.full(len(rows), np.prod(self.grid_size))
 
 
-def _open_index(path: Path, kind: Kind) -> ImageIndex:
+def _open_index(path: Path, kind: ShardKind) -> ImageIndex:
     index = ImageIndex(path)
     if index.kind != kind:
         raise UserError(f"{path} is an index of {index.kind} features, not of {kind}: delete it")

@@ -50,15 +50,16 @@ def question_files(root: Path, split: str) -> list[Path]:
 
 def choices_path(root: Path, split: str) -> Path:
     """Valid and plausible answers: val_choices.json for val_all and val_balanced."""
-    return root / "questions" / f"{_tier(split)}_choices.json"
+    return root / "questions" / f"{tier_of(split)}_choices.json"
 
 
 def scenes_path(root: Path, split: str) -> Path:
     """Scene graphs: val_sceneGraphs.json for val_all and val_balanced."""
-    return root / "sceneGraphs" / f"{_tier(split)}_sceneGraphs.json"
+    return root / "sceneGraphs" / f"{tier_of(split)}_sceneGraphs.json"
 
 
-def _tier(split: str) -> str:
+def tier_of(split: str) -> str:
+    """What the files of a split begin with: val for val_all and val_balanced."""
     return split.split("_")[0]
 
 

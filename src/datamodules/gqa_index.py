@@ -30,6 +30,8 @@ _FIELDS: dict[Kind, dict[str, int]] = {
     "objects": {"file": 0, "idx": 0, "objectsNum": 1, "width": 1, "height": 1},
     "spatial": {"file": 0, "idx": 0},
 }
+#: Fields that only boxes need.
+_SIZES = ("width", "height")
 _LARGEST = np.iinfo(np.int32).max
 
 
@@ -114,12 +116,33 @@ def write_image_index(
             objects than it has room for.
     """
     names, places = _look_up(names, info, kind, progress, may_lack)
-    Shards(info.parent, kind, "features", AXES[kind], places, names)  # checks them
+    # Checks them; the type of their numbers is for those who read them.
+    shards = Shards(info.parent, kind, "features", AXES[kind], places, names, any_number=True)
+    if kind == "objects" and shards.has("bboxes"):
+        check_sizes(places, names, info)
     with ArrayWriter(path, COLUMNS) as writer:
         for name, values in places._asdict().items():
             writer.append(name, values)
         writer.append_texts("names", names)
         writer.attributes.update(format=FORMAT, source=source, kind=kind)
+
+
+def check_sizes(places: Places, names: Sequence[str], info: Path) -> None:
+    """Refuse boxes in images whose sizes are not known.
+
+    Args:
+        places: of images.
+        names: their ids.
+        info: where the sizes should have been, for the message.
+
+    Raises:
+        UserError: names the first such image.
+    """
+    for field_name, sizes in zip(_SIZES, (places.widths, places.heights), strict=True):
+        for row in np.flatnonzero(sizes == 0)[:1]:
+            raise UserError(
+                f"{info}: image {names[row]} has no field '{field_name}', which its boxes need"
+            )
 
 
 def images_in_order(info: Path, progress: bool = False) -> list[str]:
@@ -167,10 +190,12 @@ def _look_up(
 
 
 def _numbers(entry: object, kind: Kind, where: str) -> list[int]:
-    """Fields of an entry in the order of `Places`."""
-    numbers = [field(entry, name, int, where) for name in _FIELDS[kind]]
-    for (name, least), number in zip(_FIELDS[kind].items(), numbers, strict=True):
-        if not least <= number <= _LARGEST:
+    """Fields of an entry in the order of `Places`; 0 for a size that is not there."""
+    lacks = {name for name in _SIZES if isinstance(entry, dict) and entry.get(name) is None}
+    fields = _FIELDS[kind]
+    numbers = [0 if name in lacks else field(entry, name, int, where) for name in fields]
+    for (name, least), number in zip(fields.items(), numbers, strict=True):
+        if name not in lacks and not least <= number <= _LARGEST:
             place = f", row {numbers[1]} of gqa_{kind}_{numbers[0]}.h5," if name != "idx" else ""
             raise UserError(f"{where}{place} has {name} {number}, not one in {least}..{_LARGEST}")
     return numbers

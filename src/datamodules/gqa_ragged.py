@@ -5,7 +5,6 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import h5py
 import numpy as np
@@ -15,17 +14,19 @@ from rich.progress import track
 from dact.errors import UserError
 
 from .cache import UNFINISHED, check_room, content_fingerprint
-from .features import ImageNames, check_rows
-from .gqa_features import GQAObjects
+from .features import ImageNames, Kind, check_rows
+from .gqa_features import NO_BOXES, GQAObjects
 from .gqa_index import Names, images_in_order, write_image_index
 from .packed_file import ALIGNED, gather_ragged, map_arrays
 from .provenance import read_backbone
 
 #: Raised whenever the meaning of an array changes.
 FORMAT = 2
+#: What the attribute `source` begins with if the objects are from TSV files, whose names follow.
+FROM_TSV = "tsv: "
 #: Images that are in memory at a time.
 _BLOCK = 64
-_ARRAYS = {"features", "boxes", "offsets", "widths", "heights", "names", "names_offsets"}
+_ARRAYS = {"features", "offsets", "widths", "heights", "names", "names_offsets"}
 
 
 class RaggedObjects:
@@ -40,7 +41,7 @@ class RaggedObjects:
         UserError: the file is missing, damaged, or lacks an image.
     """
 
-    kind: Literal["grid", "objects"] = "objects"
+    kind: Kind = "objects"
 
     def __init__(self, path: Path, names: Sequence[str], *, may_lack: bool = False) -> None:
         self.path = Path(path)
@@ -75,16 +76,29 @@ class RaggedObjects:
         """See `FeatureStore.read`; K is the largest number of objects among `rows`."""
         return self._gather(self._arrays["features"].reshape(-1, self.feature_dim), rows)
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether it is known where in the images the objects are."""
+        return "boxes" in self._arrays
+
     def boxes(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """See `GQAObjects.boxes`."""
+        if not self.has_boxes:
+            raise ValueError("there are no boxes")
         return self._gather(self._arrays["boxes"].reshape(-1, 4), rows)[0]
 
     def check_source(self, info: Path) -> None:
-        """Refuse a file that was made from other shards than those beside it, if there are any.
+        """Refuse a file that was made from other features than those beside it, if there are any.
 
         Raises:
             UserError: `info`, their gqa_objects_info.json, is another one.
         """
+        if info.is_file() and self._source.startswith(FROM_TSV):
+            names = self._source.removeprefix(FROM_TSV)
+            raise UserError(
+                f"{self.path} was made from {names}, but there is {info}, too: move one of them "
+                "away"
+            )
         if info.is_file() and content_fingerprint([info]) != self._source:
             raise UserError(
                 f"{self.path} was made before {info} changed: delete it, and convert again"
@@ -116,9 +130,9 @@ def write_ragged_objects(
     """Copy the objects of all images of GQA's shards, rounded to float16, into one file.
 
     Arrays, in the order in which the images lie in the shards: `features` (objects · C) float16,
-    `boxes` (objects · 4) float32 in shares of the image, `offsets` (n + 1) where each image
-    begins, `widths` and `heights` (n) in pixels, image ids in `names`. Memory holds a block of
-    images; `target` appears when it is whole.
+    `boxes` (objects · 4) float32 in shares of the image, if the shards have them, `offsets` (n + 1)
+    where each image begins, `widths` and `heights` (n) in pixels, image ids in `names`. Memory
+    holds a block of images; `target` appears when it is whole.
 
     Args:
         folder: where `gqa_objects_{i}.h5` and `gqa_objects_info.json` are.
@@ -141,7 +155,9 @@ def write_ragged_objects(
         info = folder / "gqa_objects_info.json"
         names = images_in_order(info, progress)
         write_image_index(index, names, info, "objects", "", progress)
-        store = GQAObjects(folder, index)
+        store = GQAObjects(folder, index, any_number=True)
+        if not store.has_boxes:
+            say(f"{folder}: {NO_BOXES}")
         _check_disk(store, target, say)
         with h5py.File(whole, "w", **ALIGNED) as file:
             file.attrs["source"] = content_fingerprint([info])
@@ -153,7 +169,8 @@ def write_ragged_objects(
 
 def _check_disk(store: GQAObjects, target: Path, say: Callable[[str], object]) -> None:
     objects = int(store.index.places.counts.sum(dtype=np.int64))
-    needed = objects * (2 * store.feature_dim + 4 * 4) + store.index.path.stat().st_size
+    boxes = 4 * 4 if store.has_boxes else 0
+    needed = objects * (2 * store.feature_dim + boxes) + store.index.path.stat().st_size
     free = check_room(target, needed)
     what = f"{objects:,} objects of {len(store):,} images"
     say(f"{target} needs {needed / 1e9:.1f} GB for {what}; {free / 1e9:.1f} GB are free")
@@ -168,7 +185,7 @@ def _write(store: GQAObjects, file: h5py.File, progress: bool) -> None:
     file["names"] = np.frombuffer(b"".join(texts), np.uint8)
     file["names_offsets"] = np.cumsum([0, *map(len, texts)])
     features = file.create_dataset("features", (offsets[-1] * dim,), np.float16)
-    boxes = file.create_dataset("boxes", (offsets[-1] * 4,), np.float32)
+    boxes = store.has_boxes and file.create_dataset("boxes", (offsets[-1] * 4,), np.float32)
     starts = range(0, len(store), _BLOCK)
     for start in track(starts, "writing objects", disable=not progress):
         rows = np.arange(start, min(start + _BLOCK, len(store)))
@@ -176,7 +193,8 @@ def _write(store: GQAObjects, file: h5py.File, progress: bool) -> None:
         values, counts = store.read(rows)
         real = np.arange(values.shape[1]) < counts[:, None]
         features[begin * dim : end * dim] = _rounded(store, rows, values)[real].ravel()
-        boxes[begin * 4 : end * 4] = store.boxes(rows)[real].ravel()
+        if store.has_boxes:
+            boxes[begin * 4 : end * 4] = store.boxes(rows)[real].ravel()
 
 
 def _rounded(

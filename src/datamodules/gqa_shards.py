@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dact.errors import UserError
 
-from .hdf5_rows import HDF5Rows
+from .hdf5_rows import HDF5Rows, open_hdf5
 from .provenance import check_alike, read_backbone
 
 Kind = Literal["objects", "spatial"]
@@ -18,6 +18,8 @@ Kind = Literal["objects", "spatial"]
 AXES: dict[Kind, str] = {"objects": "images, objects, C", "spatial": "images, C, H, W"}
 #: Axes that all shards have alike come last: C, or C, H and W.
 _ALIKE: dict[Kind, int] = {"objects": 2, "spatial": 1}
+
+_ADVICE = "convert them with scripts/convert_gqa_objects.py"
 
 
 class Places(NamedTuple):
@@ -30,7 +32,7 @@ class Places(NamedTuple):
     counts: NDArray[np.int32]
     """(n,) objects, at least 1; 0 for spatial features."""
     widths: NDArray[np.int32]
-    """(n,) width of the image in pixels, at least 1; 0 for spatial features."""
+    """(n,) width of the image in pixels; 0 for spatial features, or where it is not known."""
     heights: NDArray[np.int32]
     """(n,) its height."""
 
@@ -45,6 +47,7 @@ class Shards:
         axes: of the dataset, as `HDF5Rows` has them.
         places: of all images that will be read.
         names: of the same images, for messages.
+        any_number: see `HDF5Rows`.
 
     Raises:
         UserError: a shard that is missing, unusable or unlike the others, a row past its end, or
@@ -59,6 +62,8 @@ class Shards:
         axes: str,
         places: Places,
         names: Sequence[str],
+        *,
+        any_number: bool = False,
     ) -> None:
         self._shards: dict[int, HDF5Rows] = {}
         for number in np.unique(places.files).tolist():
@@ -67,7 +72,9 @@ class Shards:
             if not path.is_file():
                 row, name = places.rows[images[0]], names[images[0]]
                 raise UserError(f"{path} is missing, whose row {row} is image {name}")
-            self._shards[number] = shard = HDF5Rows(path, dataset, axes)
+            advice = _ADVICE if kind == "objects" else ""
+            shard = HDF5Rows(path, dataset, axes, any_number=any_number, advice=advice)
+            self._shards[number] = shard
             _check_fits(shard, places, images, names, objects=kind == "objects")
         if not self._shards:
             raise UserError(f"{folder}: features of no image are wanted")
@@ -82,6 +89,14 @@ class Shards:
                 )
         self.made_by = read_backbone(shards[0].attributes) or {}
         check_alike({shard.path.name: read_backbone(shard.attributes) or {} for shard in shards})
+
+    def has(self, dataset: str) -> bool:
+        """Whether any of the files has a dataset of this name."""
+        for shard in self._shards.values():
+            with open_hdf5(shard.path) as file:
+                if dataset in file:
+                    return True
+        return False
 
     def read(
         self,

@@ -1,6 +1,7 @@
 """The rows of an HDF5 dataset of numbers: checked, and read straight into the caller's array."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -8,6 +9,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dact.errors import UserError
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """An HDF5 file, opened for reading.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing") from error
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is no whole HDF5 file: {reason}") from error
+
+
+def contents(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """All datasets of a file by their paths, those in groups too."""
+    found: dict[str, h5py.Dataset] = {}
+
+    def note(name: str, member: object) -> None:
+        if isinstance(member, h5py.Dataset):
+            found[name] = member
+
+    file.visititems(note)
+    return found
+
+
+def described(datasets: Mapping[str, h5py.Dataset], most: int = 6) -> str:
+    """Names, shapes and types of datasets, in one line."""
+    parts = [f"'{name}' {rows.shape} {rows.dtype}" for name, rows in datasets.items()]
+    more = [f"{len(parts) - most} more"] if len(parts) > most else []
+    return ", ".join([*parts[:most], *more]) or "no dataset"
 
 
 class HDF5Rows:
@@ -20,19 +55,27 @@ class HDF5Rows:
         path: HDF5 file.
         dataset: name of the dataset in it.
         axes: names of its axes, rows first, as in "images, C, H, W": so many it must have.
+        any_number: take integers and other floats, too, and read them as float32.
+        advice: what to do about a dataset of another type, for the message.
 
     Raises:
         UserError: missing, truncated, or a dataset of another rank or type.
     """
 
-    def __init__(self, path: Path, dataset: str, axes: str) -> None:
+    def __init__(
+        self, path: Path, dataset: str, axes: str, *, any_number: bool = False, advice: str = ""
+    ) -> None:
         self.path = Path(path)
         self.dataset = dataset
         self.axes = axes
-        with self._open() as file:
+        self._any_number = any_number
+        self._advice = advice
+        with open_hdf5(self.path) as file:
             rows = self._checked(file)
             self.shape: tuple[int, ...] = rows.shape
-            self.dtype = rows.dtype.newbyteorder("=")  # HDF5 swaps bytes where it must
+            kept = _is_usual(rows.dtype)
+            # HDF5 swaps bytes and converts numbers where it must.
+            self.dtype = rows.dtype.newbyteorder("=") if kept else np.dtype(np.float32)
             self.attributes = dict(rows.attrs)
         self._opened: h5py.Dataset | None = None  # it keeps its file open
         self._pid = -1
@@ -106,31 +149,29 @@ class HDF5Rows:
     def _rows(self) -> h5py.Dataset:
         if self._opened is None or self._pid != os.getpid():
             self._opened = None  # let go of the parent's first, or HDF5 would share it
-            self._opened, self._pid = self._open()[self.dataset], os.getpid()
+            self._opened, self._pid = open_hdf5(self.path)[self.dataset], os.getpid()
         return self._opened
-
-    def _open(self) -> h5py.File:
-        try:
-            return h5py.File(self.path, "r")
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path} is missing") from error
-        except OSError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{self.path} is no whole HDF5 file: {reason}") from error
 
     def _checked(self, file: h5py.File) -> h5py.Dataset:
         rows = file.get(self.dataset)
         if not isinstance(rows, h5py.Dataset):
-            raise UserError(f"{self.path} has no dataset '{self.dataset}'")
+            raise UserError(
+                f"{self.path} has no dataset '{self.dataset}'; it holds {described(contents(file))}"
+            )
         if rows.ndim != len(self.axes.split(",")) or 0 in rows.shape[1:]:
             raise UserError(
                 f"{self.path}: '{self.dataset}' has shape {rows.shape}, not ({self.axes})"
             )
-        if rows.dtype.kind != "f" or rows.dtype.itemsize not in (2, 4):
+        if not _is_usual(rows.dtype) and not (self._any_number and rows.dtype.kind in "fiu"):
+            advice = f": {self._advice}" if self._advice and rows.dtype.kind in "fiu" else ""
             raise UserError(
-                f"{self.path}: '{self.dataset}' is {rows.dtype}, not float16 or float32"
+                f"{self.path}: '{self.dataset}' is {rows.dtype}, not float16 or float32{advice}"
             )
         return rows
+
+
+def _is_usual(dtype: np.dtype) -> bool:
+    return dtype.kind == "f" and dtype.itemsize in (2, 4)
 
 
 def _seem_finite(rows: NDArray[np.floating]) -> NDArray[np.bool_]:

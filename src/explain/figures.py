@@ -198,7 +198,9 @@ def strip(reasoning: Reasoning, view: View) -> Figure:
         best = np.argsort(-step.words)[:2]
         read = ", ".join(f"{reasoning.words[word]} {step.words[word]:.0%}" for word in best)
         answer, share = step.answers[0]
-        axes.set_xlabel(f"{read}\n→ {answer} {share:.0%}", fontsize=6.5)
+        away = view.elsewhere(step.cells)
+        unseen = f"no place in the picture {away:.0%}\n" if away else ""
+        axes.set_xlabel(f"{unseen}{read}\n→ {answer} {share:.0%}", fontsize=6.5)
     return figure
 
 
@@ -206,13 +208,14 @@ def _show_attention(axes: Axes, view: View, cells: NDArray[np.float32]) -> None:
     """The picture, dark where nobody looks, or with the boxes that are looked at."""
     frame = {"extent": (0, 1, 1, 0), "aspect": view.picture.height / view.picture.width}
     axes.imshow(view.picture, **frame)
-    strength = cells / cells.max()
     if view.grid is not None:
+        strength = view.on_picture(cells)
         shade = np.zeros((*view.grid, 4), np.float32)
-        shade[..., 3] = 0.65 * (1 - strength.reshape(view.grid))
+        shade[..., 3] = 0.65 * (1 - strength / strength.max())
         axes.imshow(shade, interpolation="bilinear", **frame)
         return
-    for (x0, y0, x1, y1), alpha in zip(view.boxes, strength, strict=True):
+    boxes = () if view.boxes is None else view.boxes
+    for (x0, y0, x1, y1), alpha in zip(boxes, cells[: len(boxes)] / cells.max(), strict=True):
         frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=SECOND, lw=2, alpha=alpha)
         axes.add_patch(frame)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dact.checkpoint import Description
 from dact.datamodules import VQADataModule
+from dact.datamodules.axes import token_map
 from dact.datamodules.collate import collate
 from dact.datamodules.provenance import has_random_weights
 from dact.datamodules.scene_states import scene_state
@@ -20,31 +21,31 @@ from dact.errors import UserError
 from dact.extraction import Backbone, describe_backbone, load_backbone, to_tensor
 from dact.options import BackboneOptions
 
-from .views import LARGEST, View, view_of_scene, views_of
+from .views import LARGEST, View, places_of_tokens, view_of_scene, views_of
 
 
 class Knowledge(NamedTuple):
     """An image as a network takes it."""
 
     features: Tensor
-    """(C, H, W) for grids, (K, C) for objects."""
+    """(C, H, W) for grids, (K, C) for objects and tokens."""
     num_cells: int
     view: View
 
 
 class ImageReader:
-    """Pictures → grid features, with the backbone that a network was trained on.
+    """Pictures → maps or tokens, with the backbone that a network was trained on.
 
     Args:
         description: of the network's checkpoint.
         options: of the backbone; None: those that the checkpoint names.
 
     Raises:
-        UserError: the network takes no grids, nobody names a backbone, or it is another one.
+        UserError: the network takes neither, nobody names a backbone, or it is another one.
     """
 
     def __init__(self, description: Description, options: BackboneOptions | None = None) -> None:
-        if not description.grid:
+        if not description.grid and description.num_tokens is None:
             kind = description.config["data"]["features"]
             raise UserError(
                 f"this checkpoint reasons about {kind} features, not about pictures: give "
@@ -56,6 +57,7 @@ class ImageReader:
                 "this checkpoint does not say what made its features: name the backbone, for "
                 "instance --backbone resnet101"
             )
+        self.description = description
         self.options = options or options_of(known)
         self.backbone: Backbone = load_backbone(self.options)
         if known is not None:
@@ -85,10 +87,25 @@ class ImageReader:
             UserError: the features are not those the network was trained on.
         """
         features = self.backbone(to_tensor(picture, self.options.size)[None])[0]
+        self._check_shape(tuple(features.shape))
         small = picture.copy()
         small.thumbnail((LARGEST, LARGEST))
+        if features.ndim == 2:
+            places = places_of_tokens(token_map(len(features), self.options.size))
+            return Knowledge(features, len(features), View(small, **places))
         grid = (features.shape[1], features.shape[2])
         return Knowledge(features, grid[0] * grid[1], View(small, grid))
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse features that the network cannot take."""
+        channels, tokens = self.description.feature_dim, self.description.num_tokens
+        fits = shape == (tokens, channels) if tokens else len(shape) == 3 and shape[0] == channels
+        if not fits:
+            wanted = f"({tokens}, {channels})" if tokens else f"({channels}, height, width)"
+            raise UserError(
+                f"this checkpoint was trained on features of shape {wanted}, but those of backbone "
+                f"{self.options.name} have {shape}: name another one with --backbone"
+            )
 
 
 def options_of(known: Mapping[str, Any]) -> BackboneOptions:

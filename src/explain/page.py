@@ -60,14 +60,16 @@ def shade(cells: NDArray[np.float32], grid: tuple[int, int]) -> str:
 
 
 def frames(
-    cells: NDArray[np.float32], boxes: NDArray[np.float32]
+    cells: NDArray[np.float32], boxes: NDArray[np.float32] | None
 ) -> Iterator[tuple[float, float, float, float, float]]:
     """Objects that are looked at: x, y, width and height in shares of the image, and strength.
 
     Args:
         cells: (K,) attention.
-        boxes: (K, 4) x0, y0, x1, y1.
+        boxes: (K, 4) x0, y0, x1, y1; None: nobody knows where the objects are.
     """
+    if boxes is None:
+        return
     strength = cells / cells.max()
     for (x0, y0, x1, y1), value in zip(boxes.tolist(), strength.tolist(), strict=True):
         if value >= FAINT:

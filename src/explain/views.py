@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dact.datamodules import CLEVRDataModule, GQADataModule, VQADataModule
+from dact.datamodules.axes import TokenMap
 from dact.datamodules.clevr_mini import draw
 from dact.datamodules.clevr_mini.attributes import RADIUS
 from dact.datamodules.clevr_mini.camera import FOCAL, HEIGHT, WIDTH
@@ -27,7 +28,7 @@ _REACH = {"sphere": 1.1, "cylinder": 1.3, "cube": 1.55}
 
 
 class View(NamedTuple):
-    """An image and its knowledge cells."""
+    """An image and its knowledge cells; without grid and boxes nobody knows where they are."""
 
     picture: Image.Image
     """RGB."""
@@ -35,6 +36,17 @@ class View(NamedTuple):
     """Rows and columns of a feature map, whose cells divide the picture evenly."""
     boxes: NDArray[np.float32] | None = None
     """(K, 4) x0, y0, x1, y1 of objects in shares of width and height."""
+    first: int = 0
+    """Cells before those of the grid, without a place in the picture: class token, registers."""
+
+    def on_picture(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of attention over the K cells what lies on the grid (rows, columns)."""
+        return cells[self.first :].reshape(self.grid)
+
+    def elsewhere(self, cells: NDArray[np.float32]) -> float:
+        """The share of attention that has no place in the picture."""
+        known = self.grid is not None or self.boxes is not None
+        return float(cells[: self.first].sum()) if known else 1.0
 
 
 def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[View]:
@@ -59,14 +71,27 @@ def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[
             view_of_scene(scenes[number], pictures[name])
             for number, name in zip(numbers, images, strict=True)
         ]
-    boxes = [
-        features.boxes(np.array([row]))[0] if features.kind == "objects" else None for row in rows
-    ]
-    grid = None if features.kind == "objects" else features.grid_size
     return [
-        View(pictures[name] or Image.new("RGB", (LARGEST, LARGEST), _BLANK), grid, box)
-        for name, box in zip(images, boxes, strict=True)
+        View(
+            pictures[name] or Image.new("RGB", (LARGEST, LARGEST), _BLANK), **_places(features, row)
+        )
+        for name, row in zip(images, rows, strict=True)
     ]
+
+
+def places_of_tokens(found: TokenMap | None) -> dict[str, Any]:
+    """Fields of a view of tokens."""
+    return {"grid": found.grid, "first": found.first} if found else {"grid": None}
+
+
+def _places(features: Any, row: int) -> dict[str, Any]:
+    """Fields of a view that say where the cells of an image are."""
+    if features.kind == "tokens":
+        return places_of_tokens(features.map)
+    if features.kind == "grid":
+        return {"grid": features.grid_size}
+    boxes = features.boxes(np.array([row])) if features.has_boxes else None
+    return {"grid": None, "boxes": None if boxes is None else boxes[0]}
 
 
 def view_of_scene(scene: dict[str, Any], picture: Image.Image | None = None) -> View:

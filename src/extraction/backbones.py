@@ -1,4 +1,4 @@
-"""Convolutional networks cut off at a layer, with their weights checked."""
+"""Networks cut off at a layer, with their weights checked."""
 
 import difflib
 import hashlib
@@ -15,6 +15,7 @@ from torch.hub import get_dir
 from torchvision.models import WeightsEnum
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
+from dact.datamodules.axes import doubt, spelled
 from dact.errors import UserError
 from dact.options import BackboneOptions
 
@@ -24,7 +25,8 @@ class Backbone(nn.Module):
 
     Args:
         network: images (B, 3, H, W) → anything.
-        layer: node of the network whose output (B, C, h, w) is taken; None: its own output.
+        layer: node of the network whose output is taken, (B, C, h, w) of a convolutional one or
+            (B, T, C) of a vision transformer; None: its own output.
         mean: (3,) subtracted from the channels in 0..1.
         std: (3,) by which they are divided then.
 
@@ -42,19 +44,26 @@ class Backbone(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, C, h, w) float32 of images (B, 3, H, W) uint8.
+        """Features (B, C, h, w) or (B, T, C) float32 of images (B, 3, H, W) uint8.
 
         Raises:
-            UserError: the layer gives something of another shape.
+            UserError: the layer gives something of another shape, or with its axes in another
+                order.
         """
         features = self.body((images / 255 - self.mean) / self.std)
         if isinstance(features, dict):
             features = features["features"]
-        if not isinstance(features, Tensor) or features.ndim != 4:
+        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
             shape = tuple(getattr(features, "shape", ())) or type(features).__name__
             raise UserError(
-                f"backbone.layer gives {shape}, not (images, channels, height, width): "
-                "choose a layer before pooling"
+                f"backbone.layer gives {shape}, not (images, channels, height, width) or (images, "
+                "tokens, channels): choose a layer before pooling"
+            )
+        if found := doubt(features.shape):
+            raise UserError(
+                f"backbone.layer gives {tuple(features.shape)}, which looks like "
+                f"({spelled(found[1])}) instead of ({spelled(found[0])}): choose another layer, or "
+                "give a function as backbone.model that permutes the axes"
             )
         return features.float()
 

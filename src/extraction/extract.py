@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.text import Text
 from torch.utils.data import DataLoader
 
+from dact.datamodules.axes import token_map
 from dact.datamodules.loaders import available_cores
 from dact.errors import UserError
 from dact.options import BackboneOptions
@@ -63,9 +64,10 @@ def extract(
     Raises:
         UserError: an image cannot be read, or see `FeatureFile`.
     """
-    settings = {"backbone": json.dumps(describe_backbone(options, backbone))}
     names = [image.name for image in images]
     shape = _feature_shape(backbone, options.size)
+    settings = {"backbone": json.dumps(describe_backbone(options, backbone))}
+    settings |= _of_tokens(shape, options.size)
     with FeatureFile(path, names, shape, np.dtype(dtype), settings, overwrite=overwrite) as file:
         if not file.complete:
             rows = _in_order_of(images, file.names)
@@ -157,6 +159,14 @@ def _feature_shape(backbone: Backbone, size: Sequence[int]) -> tuple[int, ...]:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"the backbone does not take images of {size}: {reason}") from error
+
+
+def _of_tokens(shape: Sequence[int], size: Sequence[int]) -> dict[str, Any]:
+    """What a file of tokens says of itself: (0, 0) if they are not known to fill the image."""
+    if len(shape) != 2:
+        return {}
+    found = token_map(shape[0], size)
+    return {"axes": "ntc", "grid": found.grid if found else (0, 0)}
 
 
 def _compute(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
@@ -31,7 +32,7 @@ class FeatureFile:
     Args:
         path: file to be written.
         images: names of the images, row by row.
-        shape: (C, H, W) of a row.
+        shape: (C, H, W) or (T, C) of a row.
         dtype: float16 or float32.
         settings: what the features depend on, kept as attributes of `data`.
         overwrite: replace features of other settings instead of refusing.
@@ -47,7 +48,7 @@ class FeatureFile:
         images: Sequence[str],
         shape: Sequence[int],
         dtype: np.dtype,
-        settings: Mapping[str, str],
+        settings: Mapping[str, Any],
         *,
         overwrite: bool = False,
     ) -> None:
@@ -107,7 +108,7 @@ class FeatureFile:
         """Write the next rows, and note that they are there once they are on the disk.
 
         Args:
-            features: (n, C, H, W), finite in the file's type.
+            features: (n, C, H, W) or (n, T, C), finite in the file's type.
             skipped: (n,) which of the images could not be read.
 
         Raises:
@@ -230,7 +231,7 @@ class FeatureFile:
     def _difference(self, file: h5py.File) -> str | None:
         data, names = file[DATASET], file["images"][:]
         for name, value in self._settings.items():
-            if (had := data.attrs.get(name)) != value:
+            if not np.array_equal(had := data.attrs.get(name), value):
                 return f"was made with {_differing(had, value)}"
         if not self._has_names(names):
             other = sorted({*names.tolist()} ^ {*self._names.tolist()})
@@ -249,11 +250,11 @@ class FeatureFile:
         return bool((names == self._names).all() or (distinct and (np.sort(names) == ours).all()))
 
 
-def _differing(had: str | None, wanted: str) -> str:
+def _differing(had: Any, wanted: Any) -> str:
     """What of a setting in JSON is another: `layer=layer2, not layer3`."""
     try:
         before, now = json.loads(had or "null"), json.loads(wanted)
         names = [name for name in now if before.get(name) != now[name]]
         return ", ".join(f"{name}={before.get(name)}, not {now[name]}" for name in names)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         return f"{had}, not {wanted}"

@@ -10,11 +10,13 @@ from .groups import GroupMean, mean_by_group
 from .predictions import Predictions, read_attentions, read_predictions
 from .questions import GQAQuestion, GQAQuestions, load_questions
 from .report import groups_table, scores_table, write_evaluation
+from .sources import Given
 
 __all__ = [
     "Evaluation",
     "GQAQuestion",
     "GQAQuestions",
+    "Given",
     "GroupMean",
     "Predictions",
     "evaluate",

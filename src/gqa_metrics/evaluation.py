@@ -1,9 +1,10 @@
 """All metrics that the files at hand allow."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from dact.datamodules.gqa_files import choices_path, pairs, scenes_path, shards
+from dact.datamodules.gqa_files import shards
 from dact.errors import UserError
 
 from .accuracy import accuracies, right_answers
@@ -12,13 +13,16 @@ from .consistency import consistency, entailed_by_right
 from .distribution import distribution
 from .grounding import grounding, load_boxes
 from .groups import GroupMean, mean_by_group
-from .questions import GQAQuestions, find_answers
+from .questions import GQAQuestions
+from .sources import Given, Sources
 
 #: Metrics in the order of the official script, each with its own definition in its own file.
 METRICS = (
     *("accuracy", "binary", "open", "consistency"),
     *("validity", "plausibility", "distribution", "grounding"),
 )
+
+NONE_GIVEN = Given()
 
 
 class Evaluation(NamedTuple):
@@ -49,15 +53,16 @@ def evaluate(
     attentions: Iterable[tuple[str, Any]] | None = None,
     steps: Mapping[str, float] | None = None,
     progress: bool = False,
+    given: Given = NONE_GIVEN,
 ) -> Evaluation:
     """Score the balanced questions of a split.
 
     Equal to the official script but for what is missing. There a missing file gives 0 or a stack
     trace; here the metric is left out, with a note. Consistency needs predictions for the questions
     that follow from correctly answered ones, most of them unbalanced; there every question of the
-    split has to be predicted. There the entailed questions have to be in the file that is scored;
-    here those of a `*_balanced` split are looked up in the `*_all` split beside it, so both splits
-    give the same number. Where nothing is averaged, the result is 0 there and here, with a note.
+    split has to be predicted, and to be in the file that is scored; here entailed questions are
+    looked up in the `*_all` split that the questions are from, so any part of a split can be
+    scored. Where nothing is averaged, the result is 0 there and here, with a note.
 
     Args:
         questions: from `load_questions`.
@@ -65,28 +70,33 @@ def evaluate(
         attentions: (question id, attention) in any order, as `grounding` takes them.
         steps: taken by each question, if known.
         progress: show bars while long files are read.
+        given: files instead of those of the official split.
 
     Raises:
         UserError: a balanced question has no prediction, or a file is broken.
     """
     balanced = questions.balanced
-    if missing := balanced.keys() - predictions.keys():
-        raise UserError(
-            f"{len(missing):,} of {len(balanced):,} balanced questions of {questions.split} have "
-            f"no prediction, such as {min(missing)}"
-        )
+    _check_predicted(questions, predictions)
     right = right_answers(balanced, predictions)
     notes = _unknown(questions, predictions)
     found = accuracies(balanced, right)
     found["distribution"] = distribution(balanced, predictions)
-    found |= _consistency(questions, predictions, right, notes, progress)
-    found |= _fit(questions, predictions, notes, progress)
-    found |= _grounding(questions, attentions, notes, progress)
-    scores = {name: _over_none(name, found[name], notes) for name in METRICS if name in found}
-    scores = {name: score for name, score in scores.items() if score is not None}
+    sources = Sources(questions, given, progress)
+    found |= _consistency(sources, predictions, right, notes)
+    found |= _fit(sources, predictions, notes)
+    found |= _grounding(sources, attentions, notes)
+    scores = _in_order(found, notes)
     groups = mean_by_group(balanced, {name: 100.0 * value for name, value in right.items()})
-    of_steps = mean_by_group(balanced, steps) if steps else {}
-    return Evaluation(scores, groups, of_steps, notes)
+    by_steps = mean_by_group(balanced, steps) if steps else {}
+    return Evaluation(scores, groups, by_steps, [*sources.notes, *notes])
+
+
+def _check_predicted(questions: GQAQuestions, predictions: Mapping[str, str]) -> None:
+    if missing := questions.balanced.keys() - predictions.keys():
+        raise UserError(
+            f"{len(missing):,} of {len(questions.balanced):,} balanced questions of "
+            f"{questions.split} have no prediction, such as {min(missing)}"
+        )
 
 
 def _unknown(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[str]:
@@ -94,6 +104,11 @@ def _unknown(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[st
     unknown = sum(name not in questions.answers and name not in known for name in predictions)
     what = f"{unknown:,} predictions are for questions that {questions.split} does not need"
     return [f"{what}: ignored"] if unknown else []
+
+
+def _in_order(found: Mapping[str, float | None], notes: list[str]) -> dict[str, float]:
+    scores = {name: _over_none(name, found[name], notes) for name in METRICS if name in found}
+    return {name: score for name, score in scores.items() if score is not None}
 
 
 def _over_none(name: str, score: float | None, notes: list[str]) -> float | None:
@@ -108,12 +123,12 @@ def _over_none(name: str, score: float | None, notes: list[str]) -> float | None
 
 
 def _consistency(
-    questions: GQAQuestions,
+    sources: Sources,
     predictions: Mapping[str, str],
     right: Mapping[str, bool],
     notes: list[str],
-    progress: bool,
 ) -> dict[str, float | None]:
+    questions = sources.questions
     entailed = entailed_by_right(questions.balanced, right)
     needed = {other for others in entailed.values() for other in others}
     if missing := needed - predictions.keys():
@@ -124,47 +139,39 @@ def _consistency(
         return {}
     answers = questions.answers
     if elsewhere := needed - answers.keys():
-        answers = {**answers, **_answers_of_all(questions, elsewhere, progress)}
+        answers = {**answers, **sources.answers(elsewhere)}
     if missing := needed - answers.keys():
         notes.append(
             f"consistency is left out: {len(missing):,} entailed questions are not in "
-            f"{questions.split} or its *_all split, such as {min(missing)}"
+            f"{questions.split} or {sources.whole()}, such as {min(missing)}"
         )
         return {}
     return {"consistency": consistency(entailed, predictions, answers)}
 
 
-def _answers_of_all(questions: GQAQuestions, wanted: set[str], progress: bool) -> dict[str, str]:
-    whole = questions.split.replace("balanced", "all")
-    path = questions.root / "questions" / f"{whole}_questions.json"
-    if whole == questions.split or not shards(path):
-        return {}
-    return find_answers(questions.root, whole, wanted, progress)
-
-
 def _fit(
-    questions: GQAQuestions, predictions: Mapping[str, str], notes: list[str], progress: bool
+    sources: Sources, predictions: Mapping[str, str], notes: list[str]
 ) -> dict[str, float | None]:
-    path = choices_path(questions.root, questions.split)
-    files = shards(path)
-    if not files:
-        notes.append(f"validity and plausibility are left out: there is no {path}")
+    if missing := _not_there(sources.choices()):
+        notes.append(f"validity and plausibility are left out: there is no {missing}")
         return {}
-    return fit(questions.balanced, predictions, pairs(files, progress))._asdict()
+    choices = sources.choices_of_questions()
+    return fit(sources.questions.balanced, predictions, choices)._asdict()
 
 
 def _grounding(
-    questions: GQAQuestions,
-    attentions: Iterable[tuple[str, Any]] | None,
-    notes: list[str],
-    progress: bool,
+    sources: Sources, attentions: Iterable[tuple[str, Any]] | None, notes: list[str]
 ) -> dict[str, float | None]:
-    path = scenes_path(questions.root, questions.split)
-    files = shards(path)
-    if attentions is None or not files:
-        given = attentions is not None
-        reason = f"there is no {path}" if given else "no attentions were given (attentions=PATH)"
-        notes.append(f"grounding is left out: {reason}")
+    if attentions is None:
+        notes.append("grounding is left out: no attentions were given (attentions=PATH)")
         return {}
-    boxes = load_boxes(questions.balanced, pairs(files, progress))
-    return {"grounding": grounding(questions.balanced, boxes, attentions)}
+    if missing := _not_there(sources.scenes()):
+        notes.append(f"grounding is left out: there is no {missing}")
+        return {}
+    balanced = sources.questions.balanced
+    return {"grounding": grounding(balanced, load_boxes(balanced, sources.graphs()), attentions)}
+
+
+def _not_there(paths: Iterable[Path]) -> Path | None:
+    """The first of these files that is not there, nor a folder of its shards."""
+    return next((path for path in paths if not shards(path)), None)

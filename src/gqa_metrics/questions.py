@@ -1,7 +1,7 @@
 """What the metrics have to know of each question."""
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,13 +72,16 @@ def read_program(entry: Any, where: str) -> list[dict[str, Any]]:
     return program
 
 
-def load_questions(root: Path, split: str, progress: bool = False) -> GQAQuestions:
+def load_questions(
+    root: Path, split: str, progress: bool = False, files: Sequence[Path] | None = None
+) -> GQAQuestions:
     """Read `{split}_questions`; of unbalanced questions only the answer is kept.
 
     Args:
         root: folder of GQA.
-        split: `val_all`, `testdev_balanced` and so on.
+        split: `val_all`, `testdev_balanced` and so on, or any part of them.
         progress: show a bar while a long file is read.
+        files: of the split; None: those in `root`.
 
     Raises:
         UserError: a file is missing or broken, a question comes twice, has no answer or lacks an
@@ -86,7 +89,8 @@ def load_questions(root: Path, split: str, progress: bool = False) -> GQAQuestio
     """
     balanced: dict[str, GQAQuestion] = {}
     answers: dict[str, str] = {}
-    for where, question_id, entry in pairs(question_files(root, split), progress):
+    files = question_files(root, split) if files is None else files
+    for where, question_id, entry in pairs(files, progress):
         if question_id in answers:
             raise UserError(f"{where} comes twice in {split}")
         answers[question_id] = _answer(entry, where)
@@ -98,16 +102,16 @@ def load_questions(root: Path, split: str, progress: bool = False) -> GQAQuestio
 
 
 def find_answers(
-    root: Path, split: str, wanted: Collection[str], progress: bool = False
+    files: Sequence[Path], wanted: Collection[str], progress: bool = False
 ) -> dict[str, str]:
-    """Answers of those of the `wanted` questions that `{split}_questions` has.
+    """Answers of those of the `wanted` questions that question files have.
 
     Raises:
         UserError: a file is missing or broken, or a wanted question has no answer.
     """
     return {
         question_id: _answer(entry, where)
-        for where, question_id, entry in pairs(question_files(root, split), progress)
+        for where, question_id, entry in pairs(files, progress)
         if question_id in wanted
     }
 

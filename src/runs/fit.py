@@ -29,6 +29,7 @@ from .parts import (
     make_module,
     make_network,
     make_trainer,
+    num_tokens,
     say,
     set_up_process,
     show,
@@ -175,6 +176,7 @@ def _describe(config: Config, data: VQADataModule, start: Start) -> checkpoints.
         word_vectors=start.word_vectors,
         backbone=data.backbone,
         features=data.store.made_by,
+        num_tokens=num_tokens(data),
     )
 
 

@@ -59,6 +59,7 @@ def attentions_path(config: Config, folder: Path, data: GQADataModule, split: st
     if config.attentions:
         return Path(config.attentions).expanduser()
     needed = config.mode == "validate" and data.has_scenes(split) and split.endswith("_balanced")
+    needed = needed and data.has_boxes(split)
     return folder / "attentions.json" if needed else None
 
 

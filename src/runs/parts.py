@@ -57,6 +57,11 @@ def sizes(data: VQADataModule) -> dict[str, Any]:
     }
 
 
+def num_tokens(data: VQADataModule) -> int | None:
+    """T, where knowledge cells are tokens of a vision transformer."""
+    return data.store.num_cells if data.feature_kind == "tokens" else None
+
+
 def check_data(description: checkpoints.Description, data: VQADataModule, path: Path) -> None:
     """Refuse data that a checkpoint's network was not made for.
 
@@ -68,9 +73,11 @@ def check_data(description: checkpoints.Description, data: VQADataModule, path: 
     Raises:
         UserError: they have other sizes, or features that were made otherwise.
     """
-    expected = checkpoints.sizes(description, data.vocabulary)
-    if sizes(data) != expected:
-        raise UserError(f"{path} was trained on other features: {expected}, not {sizes(data)}")
+    expected, found = checkpoints.sizes(description, data.vocabulary), sizes(data)
+    expected |= {"num_tokens": description.num_tokens}
+    found |= {"num_tokens": num_tokens(data)}
+    if found != expected:
+        raise UserError(f"{path} was trained on other features: {expected}, not {found}")
     checkpoints.check_features(description, data.store.made_by, path)
 
 

@@ -21,8 +21,8 @@ from .parts import check_data
 
 #: Options of a dataset that a checkpoint's own run decides.
 _DATA = (
-    *("name", "root", "cache_dir", "features", "train_split", "val_split"),
-    "missing_images",
+    *("name", "root", "cache_dir", "train_split", "val_split"),
+    *("features", "feature_dataset", "feature_axes", "missing_images"),
 )
 
 
