@@ -92,7 +92,7 @@ class HDF5Rows:
         Raises:
             UserError: it has another number of entries.
         """
-        with self._open() as file:
+        with open_hdf5(self.path) as file:
             found = file.get(name)
             if not isinstance(found, h5py.Dataset) or found.ndim != 1:
                 return None
