@@ -31,7 +31,6 @@ OPTIONS = BackboneOptions(
 )
 #: A class token and 4×4 patches.
 TOKENS, CHANNELS = 17, 24
-pytestmark = pytest.mark.usefixtures("configured")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +88,7 @@ def test_extraction_is_complete_when_run_again(root):
     assert path.read_bytes() == before
 
 
+@pytest.mark.usefixtures("configured")
 def test_a_checkpoint_is_of_so_many_tokens(root, fitted, tmp_path):
     description = restore(fitted.last).description
     assert (description.grid, description.num_tokens) == (False, TOKENS)
@@ -135,6 +135,7 @@ def test_a_picture_is_answered_as_its_tokens_in_the_file_are(root, fitted, tmp_p
     assert "no place in the picture" in page
 
 
+@pytest.mark.slow
 def test_a_report_draws_attention_over_tokens(fitted, tmp_path):
     restored = restore(fitted.last)
     data = open_data(restored)

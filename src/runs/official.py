@@ -6,6 +6,7 @@ from rich.console import Console
 
 from dact import checks
 from dact.datamodules import GQADataModule, VQADataModule
+from dact.datamodules.gqa_features import NO_BOXES
 from dact.errors import UserError
 from dact.gqa_metrics import (
     evaluate,
@@ -84,5 +85,7 @@ def report(config: Config, folder: Path, data: GQADataModule, split: str) -> Non
     title = f"official, {split}: {len(questions.balanced):,} balanced questions"
     console.print(scores_table(evaluation, title))
     for note in evaluation.notes:
+        if note.startswith("grounding") and not data.has_boxes(split):
+            note = f"grounding is left out: {NO_BOXES}"
         say(f"note: {note}")
     say(f"the official metrics are in {folder / 'official.json'}")
