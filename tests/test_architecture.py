@@ -36,7 +36,7 @@ datamodules: question_writer question_shards gqa_questions question_cache collat
 datamodules: worker_signals loaders
 datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
-extraction: packaged images backbones feature_file extract .
+extraction: packaged decoding images backbones feature_file extract .
 lit_module checkpoint_file checkpoint growth saving
 warm_start callbacks ordered_lines predictions loggers trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report

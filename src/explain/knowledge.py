@@ -16,7 +16,7 @@ from dact.datamodules import VQADataModule
 from dact.datamodules.collate import collate
 from dact.datamodules.scene_states import scene_state
 from dact.errors import UserError
-from dact.extraction import Backbone, describe_backbone, load_backbone, to_tensor
+from dact.extraction import Backbone, describe_backbone, load_backbone, read_image, to_tensor
 from dact.options import BackboneOptions
 
 from .views import LARGEST, View, view_of_scene, views_of
@@ -75,12 +75,13 @@ class ImageReader:
                 )
 
     @torch.inference_mode()
-    def read(self, picture: Image.Image) -> Knowledge:
-        """Features of an RGB picture.
+    def read(self, path: Path) -> Knowledge:
+        """Features of the picture in a file, which is decoded as those of training were.
 
         Raises:
-            UserError: the features are not those the network was trained on.
+            UserError: it cannot be read.
         """
+        picture = read_image(path, self.options.white)
         features = self.backbone(to_tensor(picture, self.options.size)[None])[0]
         small = picture.copy()
         small.thumbnail((LARGEST, LARGEST))

@@ -67,7 +67,7 @@ def extract(
     shape = _feature_shape(backbone, options.size)
     with FeatureFile(path, names, shape, np.dtype(dtype), settings, overwrite=overwrite) as file:
         if not file.complete:
-            fill(file, ImageFiles(images, options.size), backbone, **how)
+            fill(file, ImageFiles(images, options.size, options.white), backbone, **how)
         return file.finish()
 
 
@@ -112,7 +112,10 @@ def fill(
 
 def describe_backbone(options: BackboneOptions, backbone: Backbone) -> dict[str, Any]:
     """What features depend on, in plain containers: options and a fingerprint of the weights."""
-    return {**asdict(options), "fingerprint": backbone.fingerprint()}
+    known = asdict(options)
+    if known["white"] is None:  # as in the files of before there was this option
+        del known["white"]
+    return {**known, "fingerprint": backbone.fingerprint()}
 
 
 def choose_devices(wanted: Any) -> list[torch.device]:
