@@ -75,6 +75,8 @@ class DataConfig:
     """Preprocessed files; null: `<root>/.dact`."""
     features: str = MISSING
     """CLEVR family: state or grid; GQA: objects or spatial."""
+    tokenizer: str = "treebank"
+    """What cuts questions into words: treebank, unicode, or `package.module:function`."""
     grow_vocabulary: bool = False
     """Whether a fit starts from a network trained on other questions: its words and answers keep
     their ids, and those that only these questions have come after them."""

@@ -22,8 +22,8 @@ datamodules.clevr_mini: workshop generation .
 datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_pairs ask_objects
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .
-datamodules: cache packed_file json_stream hdf5_rows gqa_files vocabulary questions features
-datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged
+datamodules: cache packed_file json_stream hdf5_rows gqa_files tokenizers vocabulary questions
+datamodules: features unseen prior scene_states gqa_shards gqa_index gqa_features gqa_ragged
 gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
 gqa_metrics: evaluation report .
 models: functional rows

@@ -21,6 +21,8 @@ from .loaders import ShardSampler, VQALoader, available_cores, make_loader
 from .orders import choose_images
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
+from .tokenizers import TREEBANK, check_name, code_of
+from .unseen import unseen
 from .vocabulary import Vocabulary
 
 _SMALLEST = {
@@ -52,6 +54,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
             need not be there unless the model is fitted).
         base: a vocabulary that the training questions' new words and answers are added to; it is
             of no use beside `vocabulary`.
+        tokenizer: what cuts questions into words, see `load_tokenizer`; None: that of `vocabulary`
+            or `base`, else treebank.
         group_by_length: train on batches of questions of similar length, which saves padding.
         questions_per_image: train on batches with this many questions about an image, as far as
             there are, which saves most of the work on images.
@@ -84,6 +88,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         split: str | None = None,
         vocabulary: Vocabulary | None = None,
         base: Vocabulary | None = None,
+        tokenizer: str | None = None,
         group_by_length: bool = False,
         questions_per_image: int = 1,
         progress: bool = True,
@@ -102,6 +107,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
         self._base = base
+        self.tokenizer = self._choose_tokenizer(tokenizer)
         self._check_numbers()
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
@@ -185,9 +191,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """Examples of a prepared split; for training, those of the chosen fraction."""
         if split not in self._datasets:
             questions = self._questions.open(split)
-            if unknown := questions.unknown_answers:
-                known = f"never occur in {self.train_split}"
-                rank_zero_info(f"{unknown} answers of {split} {known}: scored as wrong")
+            for note in unseen(questions, self.vocabulary, split, self.train_split):
+                rank_zero_info(note)
             fraction = self.fraction if split == self.train_split else 1.0
             chosen = choose_images(questions.image_rows, fraction, self.seed)
             self._datasets[split] = VQADataset(questions, self.open_features(split), chosen)
@@ -222,6 +227,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """
         features = self.dataset(self.train_split).features
         chosen = (self.fraction, self.seed if self.fraction < 1 else None)
+        if self.tokenizer != TREEBANK:
+            chosen += (self.tokenizer, code_of(self.tokenizer))
         digest = hashlib.sha256(repr((features.kind, features.feature_dim, chosen)).encode())
         digest.update(features.read(np.zeros(1, np.int64))[0].tobytes())
         digest.update(content_fingerprint(self.question_files(self.train_split)).encode())
@@ -275,8 +282,10 @@ class VQADataModule(pl.LightningDataModule, ABC):
     @functools.cached_property
     def _questions(self) -> QuestionCache:
         grown = f"grown-{self._base.fingerprint}" if self._base else ""
+        cut = hashlib.sha256(self.tokenizer.encode()).hexdigest()[:12]
+        own = "" if self.tokenizer == TREEBANK else f"tokenizer-{cut}"
         return QuestionCache(
-            self.cache_dir / self.variant / grown,
+            self.cache_dir / self.variant / own / grown,
             self,
             self.train_split,
             self._given_vocabulary,
@@ -284,6 +293,17 @@ class VQADataModule(pl.LightningDataModule, ABC):
             workers=min(8, available_cores()),
             progress=self.progress,
         )
+
+    def _choose_tokenizer(self, wanted: str | None) -> str:
+        known = self._given_vocabulary or self._base
+        decided = known.tokenizer if known else wanted or TREEBANK
+        if wanted not in (None, decided):
+            raise UserError(
+                f"data.tokenizer={wanted}, but the network was trained with {decided}: give "
+                f"data.tokenizer={decided}"
+            )
+        check_name(decided)
+        return decided
 
     def _trainer_stage(self) -> str:
         function = self.trainer.state.fn if self.trainer else None
