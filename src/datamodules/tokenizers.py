@@ -71,8 +71,8 @@ def load_tokenizer(name: str) -> Tokenizer:
 
     Args:
         name: treebank, unicode, or `package.module:function` for a function of a text that
-            returns a list of words. Its module is looked for where Python looks, and in the current
-            folder.
+            returns a list of words. Its module is looked for where Python looks, and in the
+            current folder.
 
     Raises:
         UserError: there is no such function, or it does not cut a question into words.

@@ -76,7 +76,7 @@ def evaluate(
             f"no prediction, such as {min(missing)}"
         )
     right = right_answers(balanced, predictions)
-    notes = _unknown(questions, predictions)
+    notes = _unknown(questions, predictions) + _no_answers(questions, predictions)
     found = accuracies(balanced, right)
     found["distribution"] = distribution(balanced, predictions)
     found |= _consistency(questions, predictions, right, notes, progress)
@@ -94,6 +94,23 @@ def _unknown(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[st
     unknown = sum(name not in questions.answers and name not in known for name in predictions)
     what = f"{unknown:,} predictions are for questions that {questions.split} does not need"
     return [f"{what}: ignored"] if unknown else []
+
+
+def _no_answers(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[str]:
+    """A note on predictions that cannot be right whatever the question is."""
+    known = set(questions.answers.values())
+    others = [predictions[name] for name in questions.balanced if predictions[name] not in known]
+    if not others:
+        return []
+    note = (
+        f"{len(others):,} of {len(questions.balanced):,} predictions are no answer to any question "
+        f"of {questions.split}, such as {others[0]!r:.80}: an answer is right only if it is the "
+        "same text"
+    )
+    plain = sum(text.strip().strip(".!?,;:\"'").strip().lower() in known for text in others)
+    if plain:
+        note += f"; {plain:,} are one in small letters, without the signs around them"
+    return [note]
 
 
 def _over_none(name: str, score: float | None, notes: list[str]) -> float | None:
