@@ -30,7 +30,11 @@ def test_words_of_any_script(text):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Combien d’objets ?", "Combien d'objets ?"), ("caf\u00e9", "cafe\u0301"), ("ｃｕｂｅ", "cube")],
+    [
+        ("Combien d’objets ?", "Combien d'objets ?"),
+        ("\u00e9t\u00e9", "e\u0301te\u0301"),
+        ("ｃｕｂｅ", "cube"),
+    ],
 )
 def test_two_forms_of_one_text_have_the_same_words(one, other):
     assert unicode_words(one) == unicode_words(other)
@@ -148,13 +152,13 @@ def test_each_tokenizer_has_its_own_cache_and_the_usual_one_that_of_before(tmp_p
     given = ready(root, "validate", vocabulary=vocabulary)
     assert given.tokenizer == "unicode"
     for options in ({"vocabulary": vocabulary}, {"base": vocabulary}):
-        with pytest.raises(UserError, match="was trained with unicode: give data.tokenizer=unic"):
+        with pytest.raises(UserError, match=r"trained with unicode: give data\.tokenizer=unic"):
             ready(root, tokenizer=own, **options)
 
 
 def test_another_tokenizer_than_the_networks_is_named():
     saved = {checkpoints.ENTRY: {"vocabulary": grown("unicode").to_dict()}}
-    with pytest.raises(UserError, match="with data.tokenizer=unicode, not treebank: give"):
+    with pytest.raises(UserError, match=r"with data\.tokenizer=unicode, not treebank: give"):
         checkpoints.check_vocabulary(saved, grown(TREEBANK), source="x.ckpt")
 
 
