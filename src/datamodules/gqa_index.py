@@ -143,7 +143,7 @@ def _look_up(names: Sequence[str], info: Path, kind: Kind, progress: bool) -> Pl
         if row is None:
             continue
         if found[row]:
-            raise UserError(f"{info}: image {name} occurs twice")
+            raise UserError(f"{info}: image {name} occurs twice: leave one out")
         found[row] = True
         numbers = _numbers(entry, kind, f"{info}: image {name}")
         table[row, : len(numbers)] = numbers
@@ -151,7 +151,8 @@ def _look_up(names: Sequence[str], info: Path, kind: Kind, progress: bool) -> Pl
         row = int(np.flatnonzero(~found)[0])
         raise UserError(
             f"{info} has no image {names[row]}, row {row} of those asked about; it lacks "
-            f"{np.count_nonzero(~found)} of {len(names)}"
+            f"{np.count_nonzero(~found)} of {len(names)}: leave the questions "
+            "about them out, or get the features of all images"
         )
     columns = (table[:, column] for column in range(table.shape[1]))
     return Places(*[v.astype(COLUMNS[n]) for n, v in zip(Places._fields, columns, strict=True)])

@@ -65,7 +65,7 @@ class Shards:
             images = np.flatnonzero(places.files == number)
             if not path.is_file():
                 row, name = places.rows[images[0]], names[images[0]]
-                raise UserError(f"{path} is missing, whose row {row} is image {name}")
+                raise UserError(f"{path} is missing, whose row {row} is image {name}: put it there")
             self._shards[number] = shard = HDF5Rows(path, dataset, axes)
             _check_fits(shard, places, images, names, objects=kind == "objects")
         if not self._shards:

@@ -96,7 +96,9 @@ def _stream(path: Path, progress: bool, parse: Callable[[Any], Iterable[Any]]) -
         text = error.args[0] if error.args else ""
         text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
         place = f"after entry {position}" if position >= 0 else "in its first entry"
-        raise UserError(f"{path}: broken JSON {place}: {text.splitlines()[0]}") from error
+        raise UserError(
+            f"{path}: broken JSON {place}: {text.splitlines()[0]}; write or fetch the file again"
+        ) from error
 
 
 class _Shallow:
@@ -154,8 +156,8 @@ def field(entry: Any, name: str, kind: type, where: str, meaning: str = "") -> A
     value = entry[name]
     if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
         raise UserError(
-            f"{where}: field '{name}'{told} is {value!r:.80}, not {kind.__name__}: write "
-            f"{_WORDS[kind]}; {SEE}"
+            f"{where}: field '{name}' is {value!r:.80}, not {kind.__name__}: write "
+            f"{_WORDS[kind]}{told}; {SEE}"
         )
     return value
 

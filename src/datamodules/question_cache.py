@@ -121,7 +121,10 @@ class QuestionCache:
             vocabulary = builder.finish()
             vocabulary.save(self._vocabulary_path)
         if not PackedQuestions(packed).has_answers:
-            raise UserError(f"{self._where(split)}: nothing to learn from, it has no answers")
+            raise UserError(
+                f"{self._where(split)}: nothing to learn from, it has no answers: "
+                "choose a split that has, with data.train_split=NAME"
+            )
         return vocabulary
 
     def _is_trained_on(self, vocabulary: Vocabulary, packed: Path) -> bool:

@@ -116,7 +116,10 @@ class _Merger:
         writer = self._writer
         answered = bool(arrays["answer_texts"][0] >= 0)
         if self._answered not in (None, answered):
-            raise UserError(f"{where} and the shards before it differ: one of them has no answers")
+            raise UserError(
+                f"{where} and the shards before it differ: one of them has no answers: "
+                "give all or none answers"
+            )
         self._answered = answered
         word_ids = np.array([0, *self._encoder.encode(words)], np.int32)
         writer.append_rows("tokens", word_ids[arrays["tokens"]], arrays["tokens_offsets"])

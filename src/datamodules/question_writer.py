@@ -68,9 +68,12 @@ def write_packed(
             count += len(block)
             answered += sum(question.answer is not None for question in block)
             if answered not in (0, count):
-                raise UserError(f"{where}: some of its questions have an answer and some have none")
+                raise UserError(
+                    f"{where}: some of its questions have an answer and some have none: "
+                    "give one to all or to none"
+                )
         if count == 0:
-            raise UserError(f"{where} has no questions")
+            raise UserError(f"{where} has no questions: put some in, or choose another split")
         for name, table in tables.items():
             writer.append_texts(name, list(table))
         check_distinct(writer, where)
@@ -109,7 +112,10 @@ def check_distinct(writer: ArrayWriter, where: str) -> None:
         texts = np.sort(same.view(f"S{length}").ravel())
         again = np.flatnonzero(texts[1:] == texts[:-1])
         if len(again):
-            raise UserError(f"{where}: question {texts[again[0]].decode()} comes twice")
+            raise UserError(
+                f"{where}: question {texts[again[0]].decode()} comes twice: "
+                "number the questions anew"
+            )
 
 
 def _blocks(questions: Iterable[Question]) -> Iterator[list[Question]]:
@@ -128,10 +134,14 @@ def _append_block(
     tokens = [encoder.encode(encoder.words_of(question.text)) for question in block]
     if not all(tokens):
         question_id = block[tokens.index([])].question_id
-        raise UserError(f"{where}: question {question_id} has no words")
+        raise UserError(
+            f"{where}: question {question_id} has no words: give it a text, or leave it out"
+        )
     ids, texts, answers, images, rows, types, _, lengths, _ = zip(*block, strict=True)
     if not all(ids):
-        raise UserError(f"{where}: the id of the question {texts[ids.index('')]!r} is empty")
+        raise UserError(
+            f"{where}: the id of the question {texts[ids.index('')]!r} is empty: give it one"
+        )
     writer.append_ragged("tokens", tokens)
     writer.append_texts("ids", ids)
     writer.append_texts("texts", texts)
@@ -164,5 +174,6 @@ def _append_numbers(
         known = np.iinfo(writer.dtypes[name])
         bad = next(n for n, value in enumerate(values) if not known.min <= value <= known.max)
         raise UserError(
-            f"{where}: question {ids[bad]} has a number for its {name} that is out of range"
+            f"{where}: question {ids[bad]} has a number for its {name} that is out of "
+            "range: leave it out, or number them from 0"
         ) from error
