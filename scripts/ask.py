@@ -27,7 +27,6 @@ from dact.explain.knowledge import (
     read_scene,
 )
 from dact.explain.reasoning import Reasoner, Reasoning
-from dact.extraction import read_image
 from dact.one_line import one_line_errors
 from dact.options import BackboneOptions
 from dact.runs.restore import Restored, open_data, restore
@@ -67,7 +66,7 @@ def look(restored: Restored, arguments: argparse.Namespace) -> Knowledge:
     path = Path(arguments.image).expanduser()
     if path.is_file():
         options = backbone_options(restored, arguments.backbone, arguments.weights)
-        return ImageReader(restored.description, options).read(read_image(path))
+        return ImageReader(restored.description, options).read(path)
     if path.suffix and path.parent != Path():
         raise UserError(f"--image {path}: no such file")
     data = open_data(restored, arguments.root, arguments.split)

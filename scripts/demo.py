@@ -18,7 +18,6 @@ from dact.errors import UserError
 from dact.explain.knowledge import ImageReader, Knowledge, of_dataset, of_scene, read_scene
 from dact.explain.page import render, strip_html
 from dact.explain.reasoning import Reasoner
-from dact.extraction import read_image
 from dact.one_line import one_line_errors
 from dact.runs.restore import Restored, open_data, restore
 
@@ -77,7 +76,7 @@ class Demo:
             return of_scene(self.restored.description, read_scene(Path(path), 0))
         if self.reader is None:
             raise UserError(self.problem)
-        return self.reader.read(read_image(Path(path)))
+        return self.reader.read(Path(path))
 
     def answer(self, knowledge: Knowledge | None, question: str) -> str:
         """The answer and how the network came to it, as HTML.

@@ -30,7 +30,10 @@ PREFIX = "network."
 _DECIDED = {
     "model": None,
     "ponder": None,
-    "data": ("name", "features", "train_split", "fraction", "missing_images", "batch_size"),
+    "data": (
+        *("name", "features", "train_split", "fraction", "missing_images", "batch_size"),
+        "tokenizer",
+    ),
 }
 
 _KINDS = {"model": NetworkOptions, "ponder": PonderOptions}
@@ -177,11 +180,32 @@ def check_vocabulary(checkpoint: Mapping[str, Any], vocabulary: Vocabulary, *, s
     Raises:
         UserError: the checkpoint was trained with another vocabulary than that of the data.
     """
-    if describe(checkpoint).vocabulary != vocabulary.to_dict():
+    known = Vocabulary.from_dict(describe(checkpoint).vocabulary)
+    if known.tokenizer != vocabulary.tokenizer:
         raise UserError(
-            f"{source} was trained with other words and answers than these data have: "
-            "go on with the data that it was trained on"
+            f"{source} was trained with data.tokenizer={known.tokenizer}, not "
+            f"{vocabulary.tokenizer}: give data.tokenizer={known.tokenizer}"
         )
+    same = all(
+        getattr(known, name) == getattr(vocabulary, name)
+        for name in ("words", "answers", "lowercase")
+    )
+    if not same:
+        raise UserError(
+            f"{source} was trained with other words and answers than these data have"
+            f"{_difference(known, vocabulary)}: go on with the data that it was trained on, or, to "
+            "keep its words and answers and add the new ones, start a new run with "
+            "warm_start=PATH data.grow_vocabulary=true"
+        )
+
+
+def _difference(known: Vocabulary, own: Vocabulary) -> str:
+    """Examples of what only one of two vocabularies has."""
+    for what in ("answers", "words"):
+        new = [name for name in getattr(own, what) if name not in getattr(known, what)]
+        if new:
+            return f" ({len(new)} new {what}, such as {new[0]!r:.80})"
+    return ""
 
 
 def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

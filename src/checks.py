@@ -212,6 +212,7 @@ def check_extraction(cfg: ExtractionConfig) -> None:
             raise UserError(f"backbone.{name}={values} has {len(values)} numbers, not {count}")
         for value in values:
             _number(f"backbone.{name}", value, low)
+    _number("backbone.white", cfg.backbone.white, 1e-6)
 
 
 def check_download(cfg: DownloadConfig) -> None:

@@ -149,7 +149,7 @@ def instantiate(name: str, target: Mapping[str, Any], **arguments: Any) -> Any:
 
 def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
-    names = ("name", "root", "cache_dir", "features", "split", "fraction")
+    names = ("name", "root", "cache_dir", "features", "split", "fraction", "tokenizer")
     files = ("feature_dataset", "feature_axes")
     splits = ("train_split", "val_split")
     loading = (
@@ -232,6 +232,18 @@ def _check_decided(config: Config, saved: Mapping[str, Any], keys: Collection[st
             raise UserError(f"ponder.{option}={now}: the checkpoint's is {was}; leave ponder out")
 
 
+def _tokenizer(config: Config, saved: Mapping[str, Any], keys: Collection[str]) -> str:
+    """The checkpoint's, like its words; older ones do not name it.
+
+    Raises:
+        UserError: another one was typed.
+    """
+    known, typed = saved["data"].get("tokenizer", DataConfig.tokenizer), config.data.tokenizer
+    if "data.tokenizer" in keys and typed != known:
+        raise UserError(f"data.tokenizer={typed}: the checkpoint's is {known}; leave it out")
+    return known
+
+
 def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str]) -> Config:
     """The configuration to evaluate a checkpoint with: its own network, the typed data.
 
@@ -259,4 +271,5 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
             taken["threads"] = own.get("threads", config.threads)
     elif "data.features" not in keys:
         taken["data"] = {"features": saved["data"]["features"]}
+    taken.setdefault("data", {})["tokenizer"] = _tokenizer(config, saved, keys)
     return resolve(OmegaConf.merge(OmegaConf.structured(config), taken))

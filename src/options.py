@@ -181,6 +181,9 @@ class BackboneOptions:
     """Of red, green and blue in 0..1, subtracted from an image."""
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
     """By which the difference is divided."""
+    white: float | None = None
+    """Value that is white in pictures of more than 8 bits a channel, such as 4095; None: 255 or
+    65535 for integers, and 1 as well for floats, as the values show."""
 
 
 @dataclass

@@ -81,6 +81,8 @@ class DataConfig:
     feature_axes: str | None = None
     """CLEVR family, grid: order of the axes of that dataset, nchw, nhwc, ntc or nct; null: as its
     attribute `axes` says, else nchw or ntc."""
+    tokenizer: str = "treebank"
+    """What cuts questions into words: treebank, unicode, or `package.module:function`."""
     grow_vocabulary: bool = False
     """Whether a fit starts from a network trained on other questions: its words and answers keep
     their ids, and those that only these questions have come after them."""

@@ -22,8 +22,8 @@ datamodules.clevr_mini: workshop generation .
 datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_pairs ask_objects
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .
-datamodules: cache packed_file json_stream axes hdf5_rows provenance gqa_files vocabulary questions
-datamodules: features feature_files image_rows
+datamodules: cache packed_file json_stream axes hdf5_rows provenance gqa_files tokenizers
+datamodules: vocabulary questions features feature_files image_rows unseen
 datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged gqa_tsv
 gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
 gqa_metrics: sources evaluation report .
@@ -37,7 +37,7 @@ datamodules: question_writer question_shards gqa_questions question_cache collat
 datamodules: worker_signals loaders
 datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
-extraction: packaged images backbones feature_file extract .
+extraction: packaged decoding images backbones feature_file extract .
 lit_module checkpoint_file checkpoint growth saving
 warm_start callbacks ordered_lines predictions loggers trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report

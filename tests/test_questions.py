@@ -210,7 +210,7 @@ def test_clevr_test_and_humans_fields_may_be_absent(tmp_path: Path) -> None:
         ({"image_index": "4"}, "question 4: field 'image_index' is '4', not int"),
         ({"image_filename": ...}, "question 4 has no field 'image_filename'"),
         ({"question_index": ...}, "question at position 4 has no field 'question_index'"),
-        ({"answer": 3}, "question 4: field 'answer' is 3, not str"),
+        ({"answer": 3.5}, "question 4: field 'answer' is 3.5, not str"),
     ],
 )
 def test_odd_clevr_questions_are_named(tmp_path: Path, change: dict, message: str) -> None:
@@ -219,7 +219,7 @@ def test_odd_clevr_questions_are_named(tmp_path: Path, change: dict, message: st
     path = write_questions(tmp_path, "val", questions)
     with pytest.raises(UserError, match="CLEVR_val_questions") as caught:
         list(read_clevr_questions(path))
-    assert str(caught.value) == f"{path}: {message}"
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def test_broken_json_is_named(tmp_path: Path) -> None:

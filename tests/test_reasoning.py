@@ -236,11 +236,12 @@ def test_scenes_and_pictures_are_not_taken_for_each_other(tmp_path):
         of_scene(describe("state"), scene)
 
 
-def test_another_backbone_than_the_features_were_made_with_is_refused():
+def test_another_backbone_than_the_features_were_made_with_is_refused(tmp_path):
     options = BackboneOptions("small", "small_backbone:Small", "features")
     known = describe_backbone(options, load_backbone(options))
     reader = ImageReader(describe("grid", backbone=known))
-    assert reader.read(Image.new("RGB", (50, 40))).num_cells == 56 * 56
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    assert reader.read(tmp_path / "a.png").num_cells == 56 * 56
     for name, value, message in (
         ("fingerprint", "0" * 12, "of small with weights 000000"),
         ("layer", "head", "with layer head, but the backbone here has features"),

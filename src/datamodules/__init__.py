@@ -33,7 +33,7 @@ _HOME = {
     "build_datamodule": "factory",
     "pack_scene_states": "scene_states",
     "read_reference_dictionary": "vocabulary",
-    "tokenize": "vocabulary",
+    "tokenize": "tokenizers",
     "write_image_index": "gqa_index",
     "write_packed": "question_writer",
     "write_ragged_objects": "gqa_ragged",

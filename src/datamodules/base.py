@@ -22,6 +22,8 @@ from .orders import choose_images
 from .provenance import check_alike
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
+from .tokenizers import TREEBANK, check_name, code_of
+from .unseen import unseen
 from .vocabulary import Vocabulary
 
 
@@ -45,6 +47,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
             need not be there unless the model is fitted).
         base: a vocabulary that the training questions' new words and answers are added to; it is
             of no use beside `vocabulary`.
+        tokenizer: what cuts questions into words, see `load_tokenizer`; None: that of `vocabulary`
+            or `base`, else treebank.
         group_by_length: train on batches of questions of similar length, which saves padding.
         questions_per_image: train on batches with this many questions about an image, as far as
             there are, which saves most of the work on images.
@@ -79,6 +83,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         split: str | None = None,
         vocabulary: Vocabulary | None = None,
         base: Vocabulary | None = None,
+        tokenizer: str | None = None,
         group_by_length: bool = False,
         questions_per_image: int = 1,
         missing_images: Literal["refuse", "skip"] = "refuse",
@@ -99,6 +104,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
         self._base = base
+        self.tokenizer = self._choose_tokenizer(tokenizer)
         check_options(self)
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
@@ -186,9 +192,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """Examples of a prepared split; for training, those of the chosen fraction."""
         if split not in self._datasets:
             questions = self._questions.open(split)
-            if unknown := questions.unknown_answers:
-                known = f"never occur in {self.train_split}"
-                rank_zero_info(f"{unknown} answers of {split} {known}: scored as wrong")
+            for note in unseen(questions, self.vocabulary, split, self.train_split):
+                rank_zero_info(note)
             features = self.open_features(split)
             where = self.features_file(split)
             questions = join_images(questions, features, split, where, self.missing_images)
@@ -235,6 +240,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
         It stays the same for the same content, wherever and whenever it was written.
         """
         chosen = (self.fraction, self.seed if self.fraction < 1 else None)
+        if self.tokenizer != TREEBANK:
+            chosen += (self.tokenizer, code_of(self.tokenizer))
         digest = hashlib.sha256(self.dataset(self.train_split).identity(chosen))
         digest.update(content_fingerprint(self.question_files(self.train_split)).encode())
         return digest.hexdigest()[:12]
@@ -287,8 +294,10 @@ class VQADataModule(pl.LightningDataModule, ABC):
     @functools.cached_property
     def _questions(self) -> QuestionCache:
         grown = f"grown-{self._base.fingerprint}" if self._base else ""
+        cut = hashlib.sha256(self.tokenizer.encode()).hexdigest()[:12]
+        own = "" if self.tokenizer == TREEBANK else f"tokenizer-{cut}"
         return QuestionCache(
-            self.cache_dir / self.variant / grown,
+            self.cache_dir / self.variant / own / grown,
             self,
             self.train_split,
             self._given_vocabulary,
@@ -296,6 +305,17 @@ class VQADataModule(pl.LightningDataModule, ABC):
             workers=min(8, available_cores()),
             progress=self.progress,
         )
+
+    def _choose_tokenizer(self, wanted: str | None) -> str:
+        known = self._given_vocabulary or self._base
+        decided = known.tokenizer if known else wanted or TREEBANK
+        if wanted not in (None, decided):
+            raise UserError(
+                f"data.tokenizer={wanted}, but the network was trained with {decided}: give "
+                f"data.tokenizer={decided}"
+            )
+        check_name(decided)
+        return decided
 
     def _trainer_stage(self) -> str:
         function = self.trainer.state.fn if self.trainer else None

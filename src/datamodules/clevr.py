@@ -11,10 +11,17 @@ from .base import VQADataModule
 from .cache import source_stamp
 from .feature_files import Choice, check_alone, find_features
 from .features import FeatureStore, ObjectStates
-from .json_stream import field, stream_json
+from .json_stream import SEE, answer_text, field, stream_json
 from .questions import Question
 from .scene_states import is_current, pack_scene_states
 
+#: What the needed fields of a question are, for messages.
+_MEANING = {
+    "question_index": "the number of the question, its own in the file",
+    "question": "its text",
+    "image_filename": "the name of its image",
+    "image_index": "the row of its image in features, from 0, or its scene's image_index",
+}
 #: What the last function of a question's program makes of it.
 QUESTION_TYPES = (
     "count",
@@ -155,6 +162,9 @@ def read_clevr_questions(
 ) -> Iterator[Question]:
     """The entries of a CLEVR questions file; answer, family and program may be absent.
 
+    They are as released, or as CLEVR's own generator writes them: answers may be true, false or
+    numbers, and family numbers begin anew in each `template_filename`.
+
     Args:
         path: of the file.
         progress: show a bar while it is read.
@@ -163,23 +173,30 @@ def read_clevr_questions(
     Raises:
         UserError: broken JSON, or a question with a missing or odd field, naming it.
     """
+    position = -1
     for position, entry in enumerate(stream_json(path, "questions.item", progress)):
         where = f"{path}: question at position {position}"
         if numbered:
-            question_id = field(entry, "question_index", int, where)
+            question_id = _needed(entry, "question_index", int, where)
         else:
             question_id = _optional(entry, "question_index", int, position, where)
         where = f"{path}: question {question_id}"
         program = _optional(entry, "program", list, [], where)
         yield Question(
             question_id=str(question_id),
-            text=field(entry, "question", str, where),
-            answer=_optional(entry, "answer", str, None, where),
-            image=field(entry, "image_filename", str, where),
-            image_row=field(entry, "image_index", int, where),
+            text=_needed(entry, "question", str, where),
+            answer=None if entry.get("answer") is None else answer_text(entry, where),
+            image=_needed(entry, "image_filename", str, where),
+            image_row=_needed(entry, "image_index", int, where),
             question_type=question_type(program),
             family=_optional(entry, "question_family_index", int, -1, where),
             program_length=len(program) or -1,
+            template=_optional(entry, "template_filename", str, "", where),
+        )
+    if position < 0:
+        raise UserError(
+            f'{path} has no questions: it should be an object {{"questions": [{{…}}, …]}}, not a '
+            f"list or one of other names; {SEE}"
         )
 
 
@@ -196,6 +213,10 @@ def question_type(program: Sequence[Any]) -> int:
     elif function.startswith("query_"):
         function = "query_attribute"
     return QUESTION_TYPES.index(function) if function in QUESTION_TYPES else _UNKNOWN
+
+
+def _needed(entry: Any, name: str, kind: type, where: str) -> Any:
+    return field(entry, name, kind, where, _MEANING[name])
 
 
 def _optional(entry: dict[str, Any], name: str, kind: type, default: Any, where: str) -> Any:

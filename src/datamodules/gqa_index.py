@@ -172,7 +172,7 @@ def _look_up(
         if row is None:
             continue
         if found[row]:
-            raise UserError(f"{info}: image {name} occurs twice")
+            raise UserError(f"{info}: image {name} occurs twice: leave one out")
         found[row] = True
         numbers = _numbers(entry, kind, f"{info}: image {name}")
         table[row, : len(numbers)] = numbers

@@ -7,7 +7,7 @@ from typing import Any
 from dact.gqa_metrics.questions import count_steps, read_program
 
 from .gqa_files import pairs
-from .json_stream import field
+from .json_stream import answer_text, field
 from .questions import Question
 
 #: Structural types; the last one is of splits whose questions come without annotations.
@@ -32,7 +32,7 @@ def read_gqa_questions(path: Path, progress: bool = False) -> Iterator[Question]
         yield Question(
             question_id=question_id,
             text=field(entry, "question", str, where),
-            answer=field(entry, "answer", str, where) if answered else None,
+            answer=answer_text(entry, where) if answered else None,
             image=field(entry, "imageId", str, where),
             image_row=None,
             question_type=_structural_type(entry, where),

@@ -71,7 +71,7 @@ class Shards:
             images = np.flatnonzero(places.files == number)
             if not path.is_file():
                 row, name = places.rows[images[0]], names[images[0]]
-                raise UserError(f"{path} is missing, whose row {row} is image {name}")
+                raise UserError(f"{path} is missing, whose row {row} is image {name}: put it there")
             advice = _ADVICE if kind == "objects" else ""
             shard = HDF5Rows(path, dataset, axes, any_number=any_number, advice=advice)
             self._shards[number] = shard

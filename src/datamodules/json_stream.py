@@ -19,6 +19,8 @@ _DEEPEST = 500
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
+#: Where the fields of all files are explained.
+SEE = "docs/formats.md lists the fields"
 #: Where the first bracket has to be, in bytes.
 _BEGINNING = 4096
 
@@ -63,7 +65,7 @@ def check_begins(path: Path, bracket: str) -> None:
     """
     if first_character(path) != bracket:
         kind = {"{": "object", "[": "array"}[bracket]
-        raise UserError(f"{path} is no JSON {kind}: it does not begin with '{bracket}'")
+        raise UserError(f"{path} is no JSON {kind}: it does not begin with '{bracket}'; {SEE}")
 
 
 def first_character(path: Path) -> str:
@@ -94,7 +96,9 @@ def _stream(path: Path, progress: bool, parse: Callable[[Any], Iterable[Any]]) -
         text = error.args[0] if error.args else ""
         text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
         place = f"after entry {position}" if position >= 0 else "in its first entry"
-        raise UserError(f"{path}: broken JSON {place}: {text.splitlines()[0]}") from error
+        raise UserError(
+            f"{path}: broken JSON {place}: {text.splitlines()[0]}; write or fetch the file again"
+        ) from error
 
 
 class _Shallow:
@@ -121,7 +125,17 @@ class _Shallow:
         return block
 
 
-def field(entry: Any, name: str, kind: type, where: str) -> Any:
+#: Types of JSON in words.
+_WORDS = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def field(entry: Any, name: str, kind: type, where: str, meaning: str = "") -> Any:
     """`entry[name]`, after a check that it is there and of type `kind`.
 
     Args:
@@ -129,15 +143,34 @@ def field(entry: Any, name: str, kind: type, where: str) -> Any:
         name: its field.
         kind: str, int, bool, list or dict.
         where: file and entry, for the message.
+        meaning: what the field is, for the message.
 
     Raises:
         UserError: `entry` is no object, has no such field, or one of another type.
     """
     if not isinstance(entry, dict):
-        raise UserError(f"{where} is not an object")
+        raise UserError(f"{where} is not an object, but {entry!r:.80}")
+    told = f" ({meaning})" if meaning else ""
     if name not in entry:
-        raise UserError(f"{where} has no field '{name}'")
+        raise UserError(f"{where} has no field '{name}', {_WORDS[kind]}{told}; {SEE}")
     value = entry[name]
     if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-        raise UserError(f"{where}: field '{name}' is {value!r:.80}, not {kind.__name__}")
+        raise UserError(
+            f"{where}: field '{name}' is {value!r:.80}, not {kind.__name__}: write "
+            f"{_WORDS[kind]}{told}; {SEE}"
+        )
     return value
+
+
+def answer_text(entry: Any, where: str) -> str:
+    """The answer of a question; true, false and 3 are yes, no and "3", as CLEVR's generator has it.
+
+    Raises:
+        UserError: there is none, or it is something else; `where` is named.
+    """
+    value = entry.get("answer") if isinstance(entry, dict) else None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value)
+    return field(entry, "answer", str, where, "a whole number, true or false are read as well")

@@ -10,6 +10,7 @@ from .cache import source_stamp
 from .question_shards import pack_shards
 from .question_writer import write_packed
 from .questions import PackedQuestions, Question
+from .tokenizers import TREEBANK, code_of
 from .vocabulary import Vocabulary, VocabularyBuilder
 
 
@@ -20,6 +21,8 @@ class QuestionSource(Protocol):
     """Names of the question types."""
     lowercase: bool
     """Whether questions are lower-cased before they are cut into words."""
+    tokenizer: str
+    """What cuts them, see `load_tokenizer`."""
     integer_ids: bool
     """Whether question ids are integers."""
 
@@ -113,12 +116,15 @@ class QuestionCache:
         packed = self.folder / f"questions_{split}.h5"
         vocabulary = self._load_vocabulary()
         if not (vocabulary and self._is_trained_on(vocabulary, packed)):
-            builder = VocabularyBuilder(self.source.lowercase, self._base)
+            builder = VocabularyBuilder(self.source.lowercase, self._base, self.source.tokenizer)
             self._pack(split, packed, builder)
             vocabulary = builder.finish()
             vocabulary.save(self._vocabulary_path)
         if not PackedQuestions(packed).has_answers:
-            raise UserError(f"{self._where(split)}: nothing to learn from, it has no answers")
+            raise UserError(
+                f"{self._where(split)}: nothing to learn from, it has no answers: "
+                "choose a split that has, with data.train_split=NAME"
+            )
         return vocabulary
 
     def _is_trained_on(self, vocabulary: Vocabulary, packed: Path) -> bool:
@@ -166,6 +172,8 @@ class QuestionCache:
     def _stamp(self, split: str) -> str:
         source = self.source
         settings = (source.lowercase, source.type_names, source.integer_ids)
+        if source.tokenizer != TREEBANK:
+            settings += (source.tokenizer, code_of(source.tokenizer))
         return source_stamp(source.question_files(split), *settings)
 
     def _where(self, split: str) -> str:

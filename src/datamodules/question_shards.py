@@ -15,14 +15,14 @@ from dact.errors import UserError
 from .cache import unfinished
 from .packed_file import ArrayWriter, map_arrays, read_text
 from .processes import processes
-from .question_writer import Encoder, attributes_of, check_distinct, write_packed
+from .question_writer import TABLES, Encoder, attributes_of, check_distinct, write_packed
 from .questions import COLUMNS, Question
 from .vocabulary import VocabularyBuilder
 
 #: Reads the questions of one file; a function of a module, since worker processes look it up.
 ReadFile = Callable[[Path, bool], Iterator[Question]]
 #: Columns that are the same whatever else is in the split.
-_AS_THEY_ARE = ("question_types", "families", "program_lengths")
+_AS_THEY_ARE = ("question_types", "program_lengths")
 _RAGGED = ("ids", "texts")
 
 
@@ -52,7 +52,7 @@ def pack_shards(
     try:
         with ArrayWriter(path, COLUMNS) as writer:
             merger = _Merger(writer, encoder)
-            shards = _packed(files, folder, read_file, encoder.lowercase, workers)
+            shards = _packed(files, folder, read_file, encoder, workers)
             for file, shard in rich.progress.track(
                 zip(files, shards, strict=True),
                 "packing shards",
@@ -70,13 +70,13 @@ def pack_shards(
 
 
 def _packed(
-    files: Sequence[Path], folder: Path, read_file: ReadFile, lowercase: bool, workers: int
+    files: Sequence[Path], folder: Path, read_file: ReadFile, encoder: Encoder, workers: int
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Each shard packed into `folder`, with its words and answers by id, in order."""
     paths = [folder / f"{i}.h5" for i in range(len(files))]
     with processes(min(workers, len(files))) as submit:
         results = [
-            submit(_pack_shard, file, path, read_file, lowercase)
+            submit(_pack_shard, file, path, read_file, encoder.lowercase, encoder.tokenizer)
             for file, path in zip(files, paths, strict=True)
         ]
         for path, result in zip(paths, results, strict=True):
@@ -84,10 +84,10 @@ def _packed(
 
 
 def _pack_shard(
-    file: Path, path: Path, read_file: ReadFile, lowercase: bool
+    file: Path, path: Path, read_file: ReadFile, lowercase: bool, tokenizer: str
 ) -> tuple[list[str], list[str]]:
     """Pack one shard with a vocabulary of its own, and return its words and answers by id."""
-    builder = VocabularyBuilder(lowercase)
+    builder = VocabularyBuilder(lowercase, tokenizer=tokenizer)
     write_packed(
         path,
         read_file(file, False),
@@ -107,7 +107,7 @@ class _Merger:
     def __init__(self, writer: ArrayWriter, encoder: Encoder) -> None:
         self._writer = writer
         self._encoder = encoder
-        self._tables: dict[str, dict[str, int]] = {"answer_table": {}, "image_table": {}}
+        self._tables: dict[str, dict[str, int]] = {name: {} for name in TABLES}
         self._answered: bool | None = None
 
     def append(self, shard: Path, words: list[str], answers: list[str], where: str) -> None:
@@ -116,7 +116,10 @@ class _Merger:
         writer = self._writer
         answered = bool(arrays["answer_texts"][0] >= 0)
         if self._answered not in (None, answered):
-            raise UserError(f"{where} and the shards before it differ: one of them has no answers")
+            raise UserError(
+                f"{where} and the shards before it differ: one of them has no answers: "
+                "give all or none answers"
+            )
         self._answered = answered
         word_ids = np.array([0, *self._encoder.encode(words)], np.int32)
         writer.append_rows("tokens", word_ids[arrays["tokens"]], arrays["tokens_offsets"])
@@ -124,6 +127,8 @@ class _Merger:
         writer.append("answers", _renumber(arrays["answers"], answer_ids))
         texts = self._places(arrays, "answer_table")
         writer.append("answer_texts", _renumber(arrays["answer_texts"], texts))
+        families = self._places(arrays, "family_table")
+        writer.append("families", _renumber(arrays["families"], families))
         images = _renumber(arrays["images"], self._places(arrays, "image_table"))
         writer.append("images", images)
         writer.append("image_rows", images)

@@ -12,8 +12,9 @@ from dact.errors import UserError
 
 from .packed_file import ArrayWriter
 from .questions import COLUMNS, FORMAT, Question
-from .vocabulary import tokenize
 
+#: Tables of texts that columns point into.
+TABLES = ("answer_table", "image_table", "family_table")
 #: Questions written at a time.
 _BLOCK = 8192
 
@@ -22,9 +23,12 @@ class Encoder(Protocol):
     """A `Vocabulary`, or the `VocabularyBuilder` that becomes one."""
 
     lowercase: bool
+    tokenizer: str
 
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
+
+    def words_of(self, text: str) -> list[str]: ...  # noqa: D102
 
     def encode(self, tokens: Iterable[str]) -> list[int]: ...  # noqa: D102
 
@@ -57,19 +61,21 @@ def write_packed(
             some questions only.
     """
     with ArrayWriter(path, COLUMNS) as writer:
-        answer_table: dict[str, int] = {}
-        image_table: dict[str, int] = {}
+        tables: dict[str, dict[str, int]] = {name: {} for name in TABLES}
         count = answered = 0
         for block in _blocks(questions):
-            _append_block(writer, block, encoder, answer_table, image_table, where)
+            _append_block(writer, block, encoder, tables, where)
             count += len(block)
             answered += sum(question.answer is not None for question in block)
             if answered not in (0, count):
-                raise UserError(f"{where}: some of its questions have an answer and some have none")
+                raise UserError(
+                    f"{where}: some of its questions have an answer and some have none: "
+                    "give one to all or to none"
+                )
         if count == 0:
-            raise UserError(f"{where} has no questions")
-        writer.append_texts("answer_table", list(answer_table))
-        writer.append_texts("image_table", list(image_table))
+            raise UserError(f"{where} has no questions: put some in, or choose another split")
+        for name, table in tables.items():
+            writer.append_texts(name, list(table))
         check_distinct(writer, where)
         writer.attributes.update(
             attributes_of(encoder, source, type_names, integer_ids=integer_ids)
@@ -106,7 +112,10 @@ def check_distinct(writer: ArrayWriter, where: str) -> None:
         texts = np.sort(same.view(f"S{length}").ravel())
         again = np.flatnonzero(texts[1:] == texts[:-1])
         if len(again):
-            raise UserError(f"{where}: question {texts[again[0]].decode()} comes twice")
+            raise UserError(
+                f"{where}: question {texts[again[0]].decode()} comes twice: "
+                "number the questions anew"
+            )
 
 
 def _blocks(questions: Iterable[Question]) -> Iterator[list[Question]]:
@@ -119,35 +128,41 @@ def _append_block(
     writer: ArrayWriter,
     block: list[Question],
     encoder: Encoder,
-    answer_table: dict[str, int],
-    image_table: dict[str, int],
+    tables: dict[str, dict[str, int]],
     where: str,
 ) -> None:
-    tokens = [encoder.encode(tokenize(question.text, encoder.lowercase)) for question in block]
+    tokens = [encoder.encode(encoder.words_of(question.text)) for question in block]
     if not all(tokens):
         question_id = block[tokens.index([])].question_id
-        raise UserError(f"{where}: question {question_id} has no words")
-    ids, texts, answers, images, rows, types, families, lengths = zip(*block, strict=True)
+        raise UserError(
+            f"{where}: question {question_id} has no words: give it a text, or leave it out"
+        )
+    ids, texts, answers, images, rows, types, _, lengths, _ = zip(*block, strict=True)
     if not all(ids):
-        raise UserError(f"{where}: the id of the question {texts[ids.index('')]!r} is empty")
+        raise UserError(
+            f"{where}: the id of the question {texts[ids.index('')]!r} is empty: give it one"
+        )
     writer.append_ragged("tokens", tokens)
     writer.append_texts("ids", ids)
     writer.append_texts("texts", texts)
     writer.append("answers", [-1 if text is None else encoder.answer_id(text) for text in answers])
-    writer.append(
-        "answer_texts",
-        [-1 if t is None else answer_table.setdefault(t, len(answer_table)) for t in answers],
-    )
-    numbers = [image_table.setdefault(name, len(image_table)) for name in images]
+    writer.append("answer_texts", _places(answers, tables["answer_table"]))
+    families = [question.family_name for question in block]
+    writer.append("families", _places(families, tables["family_table"]))
+    numbers = _places(images, tables["image_table"])
     writer.append("images", numbers)
     rows = [number if row is None else row for number, row in zip(numbers, rows, strict=True)]
     for name, values in (
         ("image_rows", rows),
         ("question_types", types),
-        ("families", families),
         ("program_lengths", lengths),
     ):
         _append_numbers(writer, name, values, ids, where)
+
+
+def _places(names: Iterable[str | None], table: dict[str, int]) -> list[int]:
+    """Places of names in a table, which grows by new ones; -1 of None."""
+    return [-1 if name is None else table.setdefault(name, len(table)) for name in names]
 
 
 def _append_numbers(
@@ -159,5 +174,6 @@ def _append_numbers(
         known = np.iinfo(writer.dtypes[name])
         bad = next(n for n, value in enumerate(values) if not known.min <= value <= known.max)
         raise UserError(
-            f"{where}: question {ids[bad]} has a number for its {name} that is out of range"
+            f"{where}: question {ids[bad]} has a number for its {name} that is out of "
+            "range: leave it out, or number them from 0"
         ) from error

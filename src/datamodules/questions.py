@@ -14,7 +14,7 @@ from . import packed_file
 from .packed_file import gather_ragged, map_arrays, read_text
 
 #: Raised whenever the columns change; files of another version are rebuilt.
-FORMAT = 1
+FORMAT = 2
 #: Arrays of the file and their types; ragged ones have offsets beside them.
 COLUMNS = {
     "tokens": np.int32,
@@ -24,7 +24,7 @@ COLUMNS = {
     "image_rows": np.int64,
     "images": np.int32,
     "question_types": np.uint8,
-    "families": np.int16,
+    "families": np.int32,
     "program_lengths": np.int16,
     "ids": np.uint8,
     "ids_offsets": np.int64,
@@ -34,6 +34,8 @@ COLUMNS = {
     "answer_table_offsets": np.int64,
     "image_table": np.uint8,
     "image_table_offsets": np.int64,
+    "family_table": np.uint8,
+    "family_table_offsets": np.int64,
 }
 
 
@@ -54,9 +56,18 @@ class Question(NamedTuple):
     question_type: int
     """Index into the data module's `type_names`."""
     family: int = -1
-    """Template family, -1 where there is none."""
+    """Number of the template family, -1 where there is none."""
     program_length: int = -1
     """Nodes of the functional program, -1 where there is none."""
+    template: str = ""
+    """File of the template, where it is known; family numbers begin anew in each."""
+
+    @property
+    def family_name(self) -> str | None:
+        """What tells the family from all others; None where there is none."""
+        if not self.template:
+            return str(self.family) if self.family >= 0 else None
+        return f"{self.template.removesuffix('.json')} {self.family}"
 
 
 class QuestionRecord(NamedTuple):
@@ -142,10 +153,21 @@ class PackedQuestions:
         """(Q,) indices into `type_names`."""
         return self._contents[1]["question_types"]
 
-    @property
-    def families(self) -> NDArray[np.int16]:
-        """(Q,) template families, or -1."""
-        return self._contents[1]["families"]
+    @functools.cached_property
+    def families(self) -> NDArray[np.int64]:
+        """(Q,) template families, or -1: the dataset's numbers, or where these begin anew in each
+        template file, places among `family_names`.
+        """
+        places = self._contents[1]["families"].astype(np.int64)
+        return np.array([*self.family_names, -1], np.int64)[places]
+
+    @functools.cached_property
+    def family_names(self) -> dict[int, str]:
+        """Names of the template families by their numbers in `families`."""
+        count = len(self._contents[1]["family_table_offsets"]) - 1
+        names = [self._text("family_table", row) for row in range(count)]
+        plain = all(name.isdecimal() and len(name) < 10 for name in names)
+        return {int(name) if plain else place: name for place, name in enumerate(names)}
 
     @property
     def program_lengths(self) -> NDArray[np.int16]:
@@ -171,6 +193,11 @@ class PackedQuestions:
         """Word ids (B, S) int64, padded with 0, and lengths (B,) int64, of some questions."""
         arrays = self._contents[1]
         return gather_ragged(arrays["tokens"], arrays["tokens_offsets"], positions, np.int64)
+
+    def holding(self, token: int) -> NDArray[np.bool_]:
+        """(Q,) whether each question holds the word of this id."""
+        arrays = self._contents[1]
+        return np.logical_or.reduceat(arrays["tokens"] == token, arrays["tokens_offsets"][:-1])
 
     def record(self, position: int) -> QuestionRecord:
         """Texts of one question, for people and prediction files."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dact.errors import UserError
 
 from . import packed_file
-from .json_stream import field, stream_json
+from .json_stream import SEE, field, stream_json
 from .packed_file import ArrayWriter
 
 #: Raised whenever the meaning of a column changes; files of another version are rebuilt.
@@ -62,14 +62,17 @@ def pack_scene_states(
     names: dict[int, str] = {}
     for position, scene in enumerate(stream_json(scenes, "scenes.item", progress)):
         where = f"{scenes}: scene at position {position}"
-        index = field(scene, "image_index", int, where)
+        purpose = "the image_index of the questions about it"
+        index = field(scene, "image_index", int, where, purpose)
         if index in states:
             raise UserError(f"{scenes}: image_index {index} occurs twice")
         states[index] = scene_state(scene, f"{scenes}: scene {index}")
         known = scene.get("image_filename") is not None
         names[index] = field(scene, "image_filename", str, where) if known else ""
     if not states:
-        raise UserError(f"{scenes} has no scenes")
+        raise UserError(
+            f'{scenes} has no scenes: it should be an object {{"scenes": [{{…}}, …]}}; {SEE}'
+        )
     with ArrayWriter(path, COLUMNS) as writer:
         numbers = sorted(states)
         rows = [states[index] for index in numbers]
@@ -110,7 +113,8 @@ def scene_state(scene: dict[str, Any], where: str) -> NDArray[np.float32]:
         for attribute in ATTRIBUTES:
             value = field(entry, attribute, str, label)
             if (attribute, value) not in _COLUMN:
-                raise UserError(f"{label}: unknown {attribute} '{value}'")
+                known = ", ".join(ATTRIBUTES[attribute])
+                raise UserError(f"{label}: unknown {attribute} '{value}': choose one of {known}")
             state[row, _COLUMN[attribute, value]] = 1
         state[row, -3:] = axes @ _vector(entry, "3d_coords", label) / COORDINATE_UNIT
     return state

@@ -18,7 +18,7 @@ from dact.datamodules.collate import collate
 from dact.datamodules.provenance import has_random_weights
 from dact.datamodules.scene_states import scene_state
 from dact.errors import UserError
-from dact.extraction import Backbone, describe_backbone, load_backbone, to_tensor
+from dact.extraction import Backbone, describe_backbone, load_backbone, read_image, to_tensor
 from dact.options import BackboneOptions
 
 from .views import LARGEST, View, places_of_tokens, view_of_scene, views_of
@@ -80,12 +80,13 @@ class ImageReader:
                 )
 
     @torch.inference_mode()
-    def read(self, picture: Image.Image) -> Knowledge:
-        """Features of an RGB picture.
+    def read(self, path: Path) -> Knowledge:
+        """Features of the picture in a file, which is decoded as those of training were.
 
         Raises:
-            UserError: the features are not those the network was trained on.
+            UserError: it cannot be read.
         """
+        picture = read_image(path, self.options.white)
         features = self.backbone(to_tensor(picture, self.options.size)[None])[0]
         self._check_shape(tuple(features.shape))
         small = picture.copy()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dact.batch import NO_ANSWER, VQABatch
-from dact.datamodules.vocabulary import Vocabulary, tokenize
+from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.models import MACNetwork
 from dact.models.halting import FixedSteps
@@ -82,7 +82,7 @@ class Reasoner:
         Raises:
             UserError: the question has no words.
         """
-        tokens = self.vocabulary.encode(tokenize(question, self.vocabulary.lowercase))
+        tokens = self.vocabulary.encode(self.vocabulary.words_of(question))
         if not tokens:
             raise UserError("the question is empty: type one, such as 'How many cubes are there?'")
         one = torch.zeros(1, dtype=torch.int64)
@@ -115,7 +115,7 @@ class Reasoner:
         cells = batch.num_cells[batch.image_index].tolist()
         return [
             Reasoning(
-                words=(words := tokenize(text, self.vocabulary.lowercase)),
+                words=(words := self.vocabulary.words_of(text)),
                 unknown=[word for word in words if word not in self.vocabulary],
                 answer=self.vocabulary.answer_names[answer],
                 confidence=math.exp(log_prob),

@@ -115,9 +115,10 @@ def find_families(found: Survey, data: VQADataModule, split: str, max_steps: int
     groups = group_by(found, found.families if templates else found.types, max_steps)
     groups.sort(key=lambda group: group.mean_steps)
     examples = data.records(split, [group.example for group in groups])
+    names = data.dataset(split).questions.family_names
     return [
         Family(
-            str(group.key) if templates else type_label(data, group.key), example.question, group
+            names[group.key] if templates else type_label(data, group.key), example.question, group
         )
         for group, example in zip(groups, examples, strict=True)
     ]

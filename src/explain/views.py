@@ -157,6 +157,6 @@ def _image_path(data: VQADataModule, split: str, name: str) -> Path:
 def _picture(path: Path) -> Image.Image | None:
     if not path.is_file():
         return None
-    picture = read_image(path)
+    picture = read_image(path, lenient=True)
     picture.thumbnail((LARGEST, LARGEST))
     return picture

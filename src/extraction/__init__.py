@@ -1,9 +1,10 @@
 """Image features: pictures in, the file that `CLEVRDataModule` reads out."""
 
 from .backbones import Backbone, load_backbone
+from .decoding import read_image
 from .extract import choose_devices, describe_backbone, extract
 from .feature_file import FeatureFile
-from .images import find_images, find_others, read_image, to_tensor
+from .images import find_images, find_others, to_tensor
 
 __all__ = [
     "Backbone",

@@ -71,7 +71,7 @@ def extract(
     with FeatureFile(path, names, shape, np.dtype(dtype), settings, overwrite=overwrite) as file:
         if not file.complete:
             rows = _in_order_of(images, file.names)
-            fill(file, ImageFiles(rows, options.size), backbone, **how)
+            fill(file, ImageFiles(rows, options.size, options.white), backbone, **how)
         return file.finish()
 
 
@@ -123,7 +123,10 @@ def fill(
 
 def describe_backbone(options: BackboneOptions, backbone: Backbone) -> dict[str, Any]:
     """What features depend on, in plain containers: options and a fingerprint of the weights."""
-    return {**asdict(options), "fingerprint": backbone.fingerprint()}
+    known = asdict(options)
+    if known["white"] is None:  # as in the files of before there was this option
+        del known["white"]
+    return {**known, "fingerprint": backbone.fingerprint()}
 
 
 def choose_devices(wanted: Any) -> list[torch.device]:

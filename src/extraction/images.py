@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from dact.errors import UserError
+
+from .decoding import read_image
 
 #: What a file has to end in, in small letters, to be taken for an image.
 SUFFIXES = (
@@ -69,23 +70,6 @@ def natural_key(name: str) -> list[str | int]:
     return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(name))]
 
 
-def read_image(path: Path) -> Image.Image:
-    """The picture in a file as RGB, upright.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits, which `convert` would cut off at 255
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return upright.convert("RGB")
-    except Exception as error:  # a damaged file raises nearly anything
-        reason = getattr(error, "strerror", None) or str(error).partition(": ")[0]
-        raise UserError(f"{path} cannot be read as an image: {reason}") from error
-
-
 def to_tensor(image: Image.Image, size: Sequence[int]) -> Tensor:
     """A picture scaled bilinearly to `size` (H, W): (3, H, W) uint8."""
     scaled = v2.functional.resize(image, list(size), v2.InterpolationMode.BILINEAR)
@@ -98,17 +82,21 @@ class ImageFiles(Dataset[Decoded]):
     Args:
         paths: of the images, in order.
         size: (H, W) that they are scaled to.
+        white: see `read_image`.
     """
 
-    def __init__(self, paths: Sequence[Path], size: Sequence[int]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], size: Sequence[int], white: float | None = None
+    ) -> None:
         self.paths = paths
         self.size = size
+        self.white = white
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, row: int) -> Decoded:
         try:
-            return Decoded(row, to_tensor(read_image(self.paths[row]), self.size), None)
+            return Decoded(row, to_tensor(read_image(self.paths[row], self.white), self.size), None)
         except UserError as error:
             return Decoded(row, torch.zeros(3, *self.size, dtype=torch.uint8), str(error))

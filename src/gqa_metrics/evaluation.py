@@ -78,7 +78,7 @@ def evaluate(
     balanced = questions.balanced
     _check_predicted(questions, predictions)
     right = right_answers(balanced, predictions)
-    notes = _unknown(questions, predictions)
+    notes = _unknown(questions, predictions) + _no_answers(questions, predictions)
     found = accuracies(balanced, right)
     found["distribution"] = distribution(balanced, predictions)
     sources = Sources(questions, given, progress)
@@ -109,6 +109,23 @@ def _unknown(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[st
 def _in_order(found: Mapping[str, float | None], notes: list[str]) -> dict[str, float]:
     scores = {name: _over_none(name, found[name], notes) for name in METRICS if name in found}
     return {name: score for name, score in scores.items() if score is not None}
+
+
+def _no_answers(questions: GQAQuestions, predictions: Mapping[str, str]) -> list[str]:
+    """A note on predictions that cannot be right whatever the question is."""
+    known = set(questions.answers.values())
+    others = [predictions[name] for name in questions.balanced if predictions[name] not in known]
+    if not others:
+        return []
+    note = (
+        f"{len(others):,} of {len(questions.balanced):,} predictions are no answer to any question "
+        f"of {questions.split}, such as {others[0]!r:.80}: an answer is right only if it is the "
+        "same text"
+    )
+    plain = sum(text.strip().strip(".!?,;:\"'").strip().lower() in known for text in others)
+    if plain:
+        note += f"; {plain:,} are one in small letters, without the signs around them"
+    return [note]
 
 
 def _over_none(name: str, score: float | None, notes: list[str]) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dact.datamodules.gqa_files import pairs, question_files
-from dact.datamodules.json_stream import field
+from dact.datamodules.json_stream import answer_text, field
 from dact.errors import UserError
 
 #: Operations that end a program: they are no step of reasoning.
@@ -119,7 +119,7 @@ def find_answers(
 def _answer(entry: Any, where: str) -> str:
     if isinstance(entry, dict) and "answer" not in entry:
         raise UserError(f"{where} has no answer: this split cannot be scored")
-    return sys.intern(field(entry, "answer", str, where))
+    return sys.intern(answer_text(entry, where))
 
 
 def _question(entry: Any, where: str) -> GQAQuestion:
