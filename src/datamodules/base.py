@@ -55,6 +55,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         group_by_length: train on batches of questions of similar length, which saves padding.
         questions_per_image: train on batches with this many questions about an image, as far as
             there are, which saves most of the work on images.
+        same_epochs: train on the same batches in the same order in every epoch.
         progress: show bars while long files are read.
 
     Raises:
@@ -86,11 +87,13 @@ class VQADataModule(pl.LightningDataModule, ABC):
         base: Vocabulary | None = None,
         group_by_length: bool = False,
         questions_per_image: int = 1,
+        same_epochs: bool = False,
         progress: bool = True,
     ) -> None:
         super().__init__()
         self.group_by_length = group_by_length
         self.questions_per_image = questions_per_image
+        self.same_epochs = same_epochs
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
@@ -242,6 +245,18 @@ class VQADataModule(pl.LightningDataModule, ABC):
         loader.end_epochs_early(self.trainer.limit_train_batches if self.trainer else 1.0)
         return loader
 
+    def training_order(
+        self, processes: int, limit: int | float | None = None
+    ) -> tuple[dict[str, Any], int]:
+        """What the order of training examples depends on, and the batches of an epoch.
+
+        Args:
+            processes: of the training.
+            limit: batches of an epoch, or share of them; None: all.
+        """
+        loader = self._loader(self.train_split, self.batch_size, shuffle=True, shard=(0, processes))
+        return loader.sampler.order_options, loader.end_epochs_early(limit)
+
     def val_dataloader(self) -> VQALoader:
         """Validation examples in dataset order."""
         stage = "fit" if self._stage == "fit" else "validate"
@@ -255,10 +270,18 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """Examples to predict, in dataset order."""
         return self._loader(self.splits_of("predict")[-1], self.eval_batch_size)
 
-    def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> VQALoader:
+    def _loader(
+        self,
+        split: str,
+        batch_size: int,
+        shuffle: bool = False,
+        shard: tuple[int, int] | None = None,
+    ) -> VQALoader:
         dataset = self.dataset(split)
         questions = dataset.questions
-        shard = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if shard is None:
+            known = self.trainer
+            shard = (known.global_rank, known.world_size) if known else (0, 1)
         grouped = shuffle and self.group_by_length
         sampler = ShardSampler(
             len(dataset),
@@ -269,6 +292,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
             image_rows=dataset.of_examples(questions.image_rows),
             lengths=dataset.of_examples(questions.lengths) if grouped else None,
             questions_per_image=self.questions_per_image,
+            same_epochs=self.same_epochs,
         )
         return make_loader(dataset, sampler, batch_size, self.num_workers)
 

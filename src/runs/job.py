@@ -43,8 +43,8 @@ def execute_in_sweep(
 ) -> float | None:
     """The same in a folder that the sweep has decided, and may have been begun before.
 
-    A training that was finished there is left as it is, and one that was stopped goes on. An
-    evaluation is done again, since the checkpoint that it is of may be another one now.
+    A training that was finished there is left as it is, and one that was stopped goes on, also if
+    `trainer.max_time` or a smaller `trainer.max_steps` stopped it. An evaluation is done again, since the checkpoint that it is of may be another one now.
 
     Args:
         config: of the job.
@@ -58,7 +58,7 @@ def execute_in_sweep(
         SystemExit: the job was asked to stop, and with it the sweep.
     """
     known = run_folder.result_in(folder)
-    if known is not None and config.mode == "fit":
+    if known is not None and config.mode == "fit" and not _goes_on(known, config):
         _check_same(folder, known["options"], config)
         say(f"finished before, and left as it is: {folder} (hydra.sweep.dir=NEW starts afresh)")
         return known["accuracy"]
@@ -84,6 +84,12 @@ def _execute_program(
     if status:
         raise UserError(f"the job in {folder} ended with status {status}")
     return (run_folder.result_in(folder) or {}).get("accuracy")
+
+
+def _goes_on(known: Mapping[str, Any], config: Config) -> bool:
+    """Whether a job that a limit of steps or time stopped is not yet where it shall stop now."""
+    stopped, most = known.get("stopped"), config.trainer.max_steps
+    return stopped is not None and (most == -1 or most > stopped["step"])
 
 
 def _check_same(folder: Path, known: Mapping[str, Any], config: Config) -> None:
