@@ -135,7 +135,8 @@ class Trainer:
         own = self.folder / training.name
         typed = command(training, self.size, self.more)
         self._check_origin(own, typed)
-        if run_folder.result_in(own) is not None:
+        known = run_folder.result_in(own)
+        if known is not None and not known.get("stopped"):
             return
         typed.append(f"data.cache_dir={self.folder / 'cache'}")
         typed.append(quote_path(f"hydra.run.dir={own}"))

@@ -12,6 +12,7 @@ from torch.nn.utils import get_total_norm
 from dact import checkpoint as checkpoints
 from dact.errors import UserError
 from dact.options import LARGEST_ADAPTED_COST
+from dact.saving import epoch_is_whole
 
 _NEVER = 2**62
 
@@ -174,10 +175,11 @@ class EpochSummary(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print accuracy and steps of the validation that just ran."""
-        if trainer.is_global_zero and "all" in pl_module.results:
+        if trainer.is_global_zero and "all" in pl_module.results and epoch_is_whole(trainer):
             means = pl_module.results["all"]
+            of = "" if trainer.max_epochs == -1 else f"/{trainer.max_epochs}"
             Console().print(
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: validation accuracy "
+                f"epoch {trainer.current_epoch + 1}{of}: validation accuracy "
                 f"{100 * means.accuracy:.1f} %, mean steps {means.steps:.2f}",
                 highlight=False,
             )

@@ -169,6 +169,23 @@ def results(checkpoint: Mapping[str, Any]) -> dict[str, GroupMeans]:
     return {name: GroupMeans(*values) for name, values in stored.items()}
 
 
+def note_results_at_stop(path: Path, found: Mapping[str, GroupMeans]) -> None:
+    """Put into a checkpoint the results of the validation where its run was stopped.
+
+    Raises:
+        UserError: it cannot be read.
+        OSError: it cannot be written; it is as it was.
+    """
+    saved = load(path)
+    saved[ENTRY] |= {"results": {name: list(row) for name, row in found.items()}, "stopped": True}
+    checkpoint_file.write(path.resolve(), saved)
+
+
+def was_stopped(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether its results are of a validation where a limit of steps or time stopped the run."""
+    return bool(checkpoint[ENTRY].get("stopped"))
+
+
 def entry(description: Description, found: Mapping[str, GroupMeans]) -> dict[str, Any]:
     """Our entry of a checkpoint, in plain containers."""
     return {**description._asdict(), "results": {name: list(row) for name, row in found.items()}}

@@ -36,6 +36,7 @@ from dact.schema import (
     OptimizerConfig,
     TrainerConfig,
 )
+from dact.trainer_checks import check_trainer
 
 
 def _one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -80,6 +81,7 @@ def check(cfg: Config) -> None:
     _one_of("data.missing_images", cfg.data.missing_images, MISSING_IMAGES)
     _check_model(cfg.model)
     _check_optimizer(cfg.optimizer)
+    check_trainer(cfg.trainer, cfg.mode)
 
 
 def check_budgets(cfg: Config) -> None:
@@ -226,8 +228,11 @@ def check_download(cfg: DownloadConfig) -> None:
 
 
 def is_limited(trainer: TrainerConfig) -> bool:
-    """Whether a fit sees less than its epochs: a trial, whose result is no trained network."""
-    limits = ("limit_train_batches", "limit_val_batches", "overfit_batches", "max_time")
+    """Whether a fit sees less than its epochs: a trial, whose result is no trained network.
+
+    Whether `max_time` was short, only the fit itself can tell.
+    """
+    limits = ("limit_train_batches", "limit_val_batches", "overfit_batches")
     return trainer.max_steps != -1 or any(
         getattr(trainer, name) for name in (*limits, "fast_dev_run")
     )

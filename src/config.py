@@ -177,7 +177,8 @@ def name_of(config: Config) -> str:
 def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     """The command line of the plain MAC that an adaptive or gated run starts from.
 
-    Where the vocabulary grows it is trained on the dataset that comes first, `data.trained_first`.
+    Numbers of epochs and steps are those of the run's own training, and not of the MAC's. Where
+    the vocabulary grows it is trained on the dataset that comes first, `data.trained_first`.
 
     Args:
         config: the run's configuration.
@@ -188,7 +189,8 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     other = (*BEYOND_THE_MAC, "embedding")
     shape = [field.name for field in fields(NetworkOptions) if field.name not in other]
     parts = ("data.", "trainer", "seed", "logger", "model.dropout.")
-    dropped = ("trainer.max_epochs", "trainer.min_epochs")
+    lengths = ("max_epochs", "min_epochs", "max_steps", "min_steps")
+    dropped = tuple(f"trainer.{name}" for name in lengths)
     data = config.data.name
     if config.data.grow_vocabulary:
         data = config.data.trained_first or data

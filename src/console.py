@@ -10,7 +10,7 @@ _CHATTER = (
     "HPU available",
     "💡 Tip",
     "Loading `train_dataloader`",
-    "`Trainer.fit` stopped: `max_epochs",
+    "`Trainer.fit` stopped: `max_",
     "`Trainer(limit_predict_batches",
     "Found current_model_state",
     "Restoring states from the checkpoint",

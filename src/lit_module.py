@@ -1,5 +1,6 @@
 """The network under Lightning: loss, metrics, optimizer and schedule."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +49,8 @@ class VQALitModule(pl.LightningModule):
             linearly to zero) or constant.
         warmup: trapezoid: share of all steps.
         decay: trapezoid: share of all steps.
+        max_steps: trapezoid: all steps, of a training without a number of epochs; -1: it has no
+            end, and the rate stays where it is.
         seed: of the dropout masks.
     """
 
@@ -62,6 +65,7 @@ class VQALitModule(pl.LightningModule):
         schedule: str = "plateau",
         warmup: float = 0.05,
         decay: float = 0.5,
+        max_steps: int = -1,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -72,6 +76,7 @@ class VQALitModule(pl.LightningModule):
         self.schedule = schedule
         self.warmup = warmup
         self.decay = decay
+        self.max_steps = max_steps
         self.seed = seed
         self.val_metrics = AnswerMetrics(type_names, network.policy.max_steps)
         self.test_metrics = AnswerMetrics(type_names, network.policy.max_steps)
@@ -219,7 +224,27 @@ class VQALitModule(pl.LightningModule):
         """Factor of the rate; 0 until `on_train_start`, when the number of steps is known."""
         if self._total_steps is None:
             return 0.0
+        if self._total_steps == math.inf:
+            return 1.0
         return trapezoid(step, self._total_steps, warmup=self.warmup, decay=self.decay)
+
+    def all_steps(self) -> float:
+        """Steps that are done and those that follow, to the end of the last epoch.
+
+        Of a run that was resumed with epochs of another length, as on another number of processes,
+        the schedule still ends with the training.
+        """
+        trainer = self.trainer
+        if trainer.max_epochs == -1:
+            return math.inf if self.max_steps == -1 else self.max_steps
+        every = trainer.accumulate_grad_batches
+        per_epoch = math.ceil(trainer.num_training_batches / every)
+        epochs = trainer.fit_loop.epoch_progress.current
+        in_epoch = 0
+        if epochs.ready > epochs.processed:  # resumed within one
+            in_epoch = math.ceil((trainer.fit_loop.batch_idx + 1) / every)
+        left = per_epoch * (trainer.max_epochs - epochs.processed) - in_epoch
+        return trainer.global_step + left
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the plateau schedule."""
@@ -240,7 +265,7 @@ class VQALitModule(pl.LightningModule):
         if self.plateau is not None and state is not None:
             self.plateau.load_state_dict(state)
         if self.schedule == "trapezoid":
-            self._total_steps = self.trainer.estimated_stepping_batches
+            self._total_steps = self.all_steps()
             schedule = self.lr_schedulers()
             factor = self._trapezoid(schedule.last_epoch)
             for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):

@@ -9,10 +9,18 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 
 class _ContinuedWriter(ExperimentWriter):
-    """Keeps an existing metrics.csv up to the first step that is logged again."""
+    """Keeps an existing metrics.csv up to the step from which the run goes on.
+
+    What the run has not done any more when it was stopped, such as a validation at the very stop,
+    is not part of the run that goes on.
+    """
+
+    go_on_at: int | None = None
+    """Training steps that are done; None: as many as the first row says."""
 
     def _check_log_dir_exists(self) -> None:
         self._continued = False
@@ -20,7 +28,8 @@ class _ContinuedWriter(ExperimentWriter):
     def save(self) -> None:
         if self.metrics and not self._continued:
             self._continued = True
-            self._drop_rows_from(min(row["step"] for row in self.metrics))
+            first = min(row["step"] for row in self.metrics)
+            self._drop_rows_from(first if self.go_on_at is None else min(first, self.go_on_at))
         super().save()
 
     def _drop_rows_from(self, step: int) -> None:
@@ -76,6 +85,11 @@ class ContinuedCSVLogger(CSVLogger):
         if self._experiment is None:
             self._experiment = _ContinuedWriter(self.log_dir)
         return self._experiment
+
+    @rank_zero_only
+    def go_on_at(self, step: int) -> None:
+        """Say that the run has done so many training steps, and goes on from there."""
+        self.experiment.go_on_at = step
 
     def log_hyperparams(self, params: Any = None) -> None:
         """Nothing: Hydra has written the configuration into the run folder already."""

@@ -164,20 +164,29 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def finish(folder: Path, options: Mapping[str, Any], result: float | None) -> None:
-    """Note that the run in a folder has come to its end.
+def finish(
+    folder: Path,
+    options: Mapping[str, Any],
+    result: float | None,
+    stopped: Mapping[str, Any] | None = None,
+) -> None:
+    """Note that the run in a folder has come to its end, or to a limit of steps or time.
 
     Args:
         folder: of the run.
         options: resolved configuration.
         result: of `run.py`: the accuracy, if there is one.
+        stopped: by which option, after which step, and of how many; None: the run is complete.
     """
-    text = json.dumps({"accuracy": result, "options": options}, indent=1)
+    noted = {} if stopped is None else {"stopped": stopped}
+    text = json.dumps({"accuracy": result, **noted, "options": options}, indent=1)
     write_whole(folder / RESULT, f"{text}\n")
 
 
 def result_in(folder: Path) -> dict[str, Any] | None:
-    """What `finish` noted in a folder, `accuracy` and `options`; None if its run has not ended."""
+    """What `finish` noted in a folder: `accuracy`, `options`, and `stopped` of a run that is not
+    complete; None if nothing was noted.
+    """
     try:
         return json.loads((folder / RESULT).read_text("utf-8"))
     except (OSError, ValueError):

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 #: Every file of the package, lowest first: a file imports only from names before its own. A new
 #: file has to be put where it belongs. "." is the `__init__` of the package before the colon.
 LAYERS = """
-errors allocator batch options schema command_line stopping run_folder records one_line checks
+errors allocator batch options schema command_line stopping run_folder records one_line
+trainer_checks checks
 config console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
@@ -38,11 +39,11 @@ datamodules: worker_signals loaders
 datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
 extraction: packaged decoding images backbones feature_file extract .
-lit_module checkpoint_file checkpoint growth saving
-warm_start callbacks ordered_lines predictions loggers trackers report
+lit_module checkpoint_file checkpoint growth limits loggers saving
+warm_start callbacks ordered_lines predictions trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . observer processes parts restore explain start fit official evaluate job compare
+runs: . observer processes parts place restore explain start stop fit official evaluate job compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

@@ -338,7 +338,6 @@ def test_adaptive_networks_take_a_ponder_cost(model):
         "trainer.limit_val_batches=0.5",
         "trainer.overfit_batches=1",
         "trainer.max_steps=10",
-        "trainer.max_time=00:00:01:00",
         "trainer.fast_dev_run=true",
         "trainer=smoke",
     ],

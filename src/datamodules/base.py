@@ -54,6 +54,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
             there are, which saves most of the work on images.
         missing_images: what to do with questions about images that have no features: "refuse",
             or "skip" to leave them out.
+        same_epochs: train on the same batches in the same order in every epoch.
         progress: show bars while long files are read.
 
     Raises:
@@ -87,12 +88,14 @@ class VQADataModule(pl.LightningDataModule, ABC):
         group_by_length: bool = False,
         questions_per_image: int = 1,
         missing_images: Literal["refuse", "skip"] = "refuse",
+        same_epochs: bool = False,
         progress: bool = True,
     ) -> None:
         super().__init__()
         self.missing_images = missing_images
         self.group_by_length = group_by_length
         self.questions_per_image = questions_per_image
+        self.same_epochs = same_epochs
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
@@ -261,6 +264,18 @@ class VQADataModule(pl.LightningDataModule, ABC):
         loader.end_epochs_early(self.trainer.limit_train_batches if self.trainer else 1.0)
         return loader
 
+    def training_order(
+        self, processes: int, limit: int | float | None = None
+    ) -> tuple[dict[str, Any], int]:
+        """What the order of training examples depends on, and the batches of an epoch.
+
+        Args:
+            processes: of the training.
+            limit: batches of an epoch, or share of them; None: all.
+        """
+        loader = self._loader(self.train_split, self.batch_size, shuffle=True, shard=(0, processes))
+        return loader.sampler.order_options, loader.end_epochs_early(limit)
+
     def val_dataloader(self) -> VQALoader:
         """Validation examples in dataset order."""
         stage = "fit" if self._stage == "fit" else "validate"
@@ -274,10 +289,18 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """Examples to predict, in dataset order."""
         return self._loader(self.splits_of("predict")[-1], self.eval_batch_size)
 
-    def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> VQALoader:
+    def _loader(
+        self,
+        split: str,
+        batch_size: int,
+        shuffle: bool = False,
+        shard: tuple[int, int] | None = None,
+    ) -> VQALoader:
         dataset = self.dataset(split)
         questions = dataset.questions
-        shard = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if shard is None:
+            known = self.trainer
+            shard = (known.global_rank, known.world_size) if known else (0, 1)
         grouped = shuffle and self.group_by_length
         sampler = ShardSampler(
             len(dataset),
@@ -288,6 +311,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
             image_rows=dataset.of_examples(questions.image_rows),
             lengths=dataset.of_examples(questions.lengths) if grouped else None,
             questions_per_image=self.questions_per_image,
+            same_epochs=self.same_epochs,
         )
         return make_loader(dataset, sampler, batch_size, self.num_workers)
 

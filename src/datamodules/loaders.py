@@ -47,6 +47,7 @@ class ShardSampler(DistributedSampler):
         image_rows: (size,) image of each example; None: nothing is known of them.
         lengths: (size,) to shuffle batches of examples of similar lengths; None: not.
         questions_per_image: shuffled: questions about an image that stay together.
+        same_epochs: shuffled: every epoch has the order of the first.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ShardSampler(DistributedSampler):
         image_rows: NDArray[np.integer] | None = None,
         lengths: NDArray[np.integer] | None = None,
         questions_per_image: int = 1,
+        same_epochs: bool = False,
     ) -> None:
         super().__init__(range(size), world_size, rank, shuffle, seed)
         self._batch_size = batch_size
@@ -70,7 +72,21 @@ class ShardSampler(DistributedSampler):
             "questions_per_image": questions_per_image,
         }
         self._in_order = None if shuffle or image_rows is None else by_image(image_rows)
+        self._same_epochs = same_epochs
         self._skip = 0
+
+    @property
+    def order_options(self) -> dict[str, Any]:
+        """All that the order of an epoch depends on, but its number; names as for the user."""
+        return {
+            "number of processes": self.num_replicas,
+            "seed": self.seed,
+            "data.batch_size": self._batch_size,
+            "data.group_by_length": self._grouping["lengths"] is not None,
+            "data.questions_per_image": self._grouping["questions_per_image"],
+            "trainer.overfit_batches": self._same_epochs,
+            "number of questions": len(self.dataset),
+        }
 
     def skip_once(self, count: int) -> None:
         """Leave out the first `count` examples of this process the next time."""
@@ -94,7 +110,7 @@ class ShardSampler(DistributedSampler):
         size = len(self.dataset)
         if not self.shuffle:
             return np.arange(size) if self._in_order is None else self._in_order
-        rng = np.random.default_rng([self.seed, self.epoch])
+        rng = np.random.default_rng([self.seed, 0 if self._same_epochs else self.epoch])
         together = self._batch_size * self.num_replicas
         order = training_order(size, together, rng, **self._grouping)
         return np.resize(order, len(self) * self.num_replicas)
@@ -132,14 +148,21 @@ class VQALoader(DataLoader):
         except UserError as error:
             raise UserError(_innermost(error)) from error
 
-    def end_epochs_early(self, limit: int | float) -> None:
-        """An epoch is finished after `limit` batches, or after this share of them in 0..1."""
+    def end_epochs_early(self, limit: int | float | None) -> int:
+        """An epoch is finished after `limit` batches, or after this share of them in 0..1.
+
+        Returns:
+            The number of batches.
+        """
+        limit = 1.0 if limit is None else limit
         batches = limit if isinstance(limit, int) else int(limit * len(self))
         self._batches_per_epoch = min(batches, len(self))
+        return self._batches_per_epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch, and batches given out in it."""
-        return {"epoch": self.sampler.epoch, "batches": self._batches_done}
+        """Epoch, batches given out in it, and what their order depends on."""
+        order = self.sampler.order_options
+        return {"epoch": self.sampler.epoch, "batches": self._batches_done, "order": order}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue after the batches that `state` counts, or with the epoch that follows them."""

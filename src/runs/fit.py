@@ -1,13 +1,12 @@
 """Training, from a trained MAC or from a checkpoint of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import EMAWeightAveraging, LambdaCallback
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
@@ -18,6 +17,7 @@ from dact.datamodules import VQADataModule, build_datamodule
 from dact.datamodules.prior import answer_prior
 from dact.datamodules.provenance import describe, has_random_weights
 from dact.errors import UserError
+from dact.limits import Clock, TimeIsUpError
 from dact.lit_module import VQALitModule
 from dact.saving import RunCheckpoints
 from dact.schema import Config
@@ -36,6 +36,7 @@ from .parts import (
 )
 from .processes import agreed, started
 from .start import Start, base_vocabulary, find_start
+from .stop import GO_ON, Finish, is_done, stay, train_or_stop
 
 
 def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = False) -> float | None:
@@ -66,7 +67,7 @@ def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = Fal
         with run_folder.taken(shared):
             run_folder.note_job(shared)
             begin = partial(records.write_options, shared, config, typed)
-            finish = partial(run_folder.finish, shared)
+            finish = partial(run_folder.finish, shared, asdict(config))
             if not run_folder.has_begun(shared):
                 begin()
                 return _fit(config, shared, typed, finish=finish)
@@ -78,41 +79,60 @@ def _fit(
     folder: Path,
     typed: Sequence[str],
     begin: Callable[[], None] | None = None,
-    finish: Callable[[Mapping[str, Any], float | None], None] | None = None,
+    finish: Finish | None = None,
+    clock: Clock | None = None,
 ) -> float | None:
-    """Train; `begin` is called when nothing is refused any more, and `finish` gets the options and
-    the accuracy once everything is there.
+    """Train; `begin` is called when nothing is refused any more, and `finish` gets the accuracy,
+    and where the run was stopped if it was, once everything is there.
+
+    `clock` is that of the run for whose sake a MAC is trained first.
     """
+    clock = clock or Clock(config.trainer.max_time)
     set_up_process(config)
-    base = base_vocabulary(config, folder, typed)
-    data = build_datamodule(**configs.data_options(config.data, config.seed), base=base)
-    data.prepare_data("fit")
-    data.setup("fit")
+    data = _open_data(config, folder, typed)
     network = make_network(config, data)
     module = make_module(config, network, data)
-    start = find_start(config, folder, typed, data, network, train=_fit)
+    train = partial(_fit, clock=clock)
+    try:
+        start = find_start(config, folder, typed, data, network, train, clock)
+    except TimeIsUpError:
+        say(f"stopped by trainer.max_time={clock.max_time} in the MAC that comes first; {GO_ON}")
+        return None
     if has_random_weights(data.store.made_by):
         say(f"the features were made by {describe(data.store.made_by)}: nobody trained it")
-    if start.saved is not None:
-        module.results = checkpoints.results(start.saved)
+    if start.saved is not None and is_done(config, start.saved):
+        return stay(config, folder, data, module, start, finish)
     description = _describe(config, data, start)
-    saver = _saver(config, folder)
-    trainer = make_trainer(config, folder, [*_callbacks(config, description), saver])
-    if begin is not None:
-        begin()
+    saver = _saver(config, folder, clock)
+    callbacks = [*_callbacks(config, description, begin), saver]
+    trainer = make_trainer(config, folder, callbacks)
     with at_work(trainer):
-        trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
+        train_or_stop(trainer, module, data, start, saver)
         log_report(trainer, folder)
+    stopped = saver.stopped
     accuracy = module.results["all"].accuracy if module.results else None
     if trainer.is_global_zero and accuracy is not None:
-        if not checks.is_limited(config.trainer):
+        if stopped is None and not checks.is_limited(config.trainer):
             _offer(config, module, data, description, start, trainer.global_step)
         _report(config, folder, module, data, description)
         _report_budget(trainer, module)
+    if stopped is not None:
+        say(f"stopped by {stopped['by']} after step {stopped['step']}; {GO_ON}")
     if finish is not None:
-        finish(asdict(config), accuracy)
+        finish(accuracy, stopped)
     saver.obey(trainer)
     return accuracy
+
+
+def _open_data(config: Config, folder: Path, typed: Sequence[str]) -> VQADataModule:
+    """The data of a fit, set up."""
+    base = base_vocabulary(config, folder, typed)
+    overfit = bool(config.trainer.overfit_batches)
+    options = configs.data_options(config.data, config.seed)
+    data = build_datamodule(**options, base=base, same_epochs=overfit)
+    data.prepare_data("fit")
+    data.setup("fit")
+    return data
 
 
 def _report(
@@ -180,13 +200,17 @@ def _describe(config: Config, data: VQADataModule, start: Start) -> checkpoints.
     )
 
 
-def _callbacks(config: Config, description: checkpoints.Description) -> list[pl.Callback]:
+def _callbacks(
+    config: Config, description: checkpoints.Description, begin: Callable[[], None] | None
+) -> list[pl.Callback]:
     """What a fit does besides fitting and saving: averages weights, reports epochs."""
     ponder = config.ponder
+    once = [] if begin is None else [LambdaCallback(on_train_start=lambda *_: begin())]
     budget = []
     if ponder.target_steps is not None:
         budget = [PonderBudget(ponder.target_steps, ponder.target_rate, ponder.target_gain)]
     return [
+        *once,
         *budget,
         EMAWeightAveraging(decay=config.optimizer.ema_decay),
         FiniteTraining(),
@@ -195,9 +219,11 @@ def _callbacks(config: Config, description: checkpoints.Description) -> list[pl.
     ]
 
 
-def _saver(config: Config, folder: Path) -> RunCheckpoints:
+def _saver(config: Config, folder: Path, clock: Clock) -> RunCheckpoints:
     return RunCheckpoints(
         folder / run_folder.CHECKPOINTS,
         keep=config.keep_checkpoints,
         every_n_steps=config.checkpoint_every,
+        max_steps=config.trainer.max_steps,
+        clock=clock,
     )

@@ -22,6 +22,8 @@ from .processes import starts_others
 
 #: Options that do not make a finished job another one.
 _IRRELEVANT = ("ckpt_path", "logger")
+#: Options of the trainer that may stop a run before it is over.
+_LIMITS = ("max_steps", "max_time")
 
 
 def execute(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
@@ -43,8 +45,9 @@ def execute_in_sweep(
 ) -> float | None:
     """The same in a folder that the sweep has decided, and may have been begun before.
 
-    A training that was finished there is left as it is, and one that was stopped goes on. An
-    evaluation is done again, since the checkpoint that it is of may be another one now.
+    A training that was finished there is left as it is, and one that was stopped goes on, also if
+    `trainer.max_time` or a smaller `trainer.max_steps` stopped it. An evaluation is done again,
+    since the checkpoint that it is of may be another one now.
 
     Args:
         config: of the job.
@@ -59,7 +62,8 @@ def execute_in_sweep(
     """
     known = run_folder.result_in(folder)
     if known is not None and config.mode == "fit":
-        _check_same(folder, known["options"], config)
+        _check_same(folder, known, config)
+    if known is not None and config.mode == "fit" and not _goes_on(known, config):
         say(f"finished before, and left as it is: {folder} (hydra.sweep.dir=NEW starts afresh)")
         return known["accuracy"]
     if starts_others(config.trainer):
@@ -86,10 +90,20 @@ def _execute_program(
     return (run_folder.result_in(folder) or {}).get("accuracy")
 
 
-def _check_same(folder: Path, known: Mapping[str, Any], config: Config) -> None:
+def _goes_on(known: Mapping[str, Any], config: Config) -> bool:
+    """Whether a job that a limit of steps or time stopped is not yet where it shall stop now."""
+    stopped, most = known.get("stopped"), config.trainer.max_steps
+    return stopped is not None and (most == -1 or most > stopped["step"])
+
+
+def _check_same(folder: Path, result: Mapping[str, Any], config: Config) -> None:
     """Options that did not exist yet were what they are by default."""
+    known = result["options"]
     default, now = (json.loads(json.dumps(asdict(one))) for one in (Config(), config))
     relevant = {name: value for name, value in now.items() if name not in _IRRELEVANT}
+    if _goes_on(result, config):  # beyond its limits
+        limits = {name: relevant["trainer"][name] for name in _LIMITS}
+        known = {**known, "trainer": known["trainer"] | limits}
     difference = _first_difference(known, relevant, default)
     if difference:
         raise UserError(

@@ -25,10 +25,10 @@ from dact.lit_module import VQALitModule
 from dact.metrics import GroupMeans
 from dact.models import MACNetwork, build_network
 from dact.report import results_table
-from dact.schema import Config
+from dact.schema import Config, TrainerConfig
 from dact.word_vectors import read_word_vectors
 
-from .processes import refused_options
+from .processes import refused_in_one_line, refused_options
 
 
 def set_up_process(config: Config) -> None:
@@ -89,6 +89,7 @@ def make_module(config: Config, network: MACNetwork, data: VQADataModule) -> VQA
         network,
         ponder_cost=config.ponder.cost,
         type_names=data.type_names,
+        max_steps=config.trainer.max_steps,
         seed=config.seed,
         **optimizer,
     )
@@ -106,7 +107,7 @@ def make_trainer(
     logger = None
     if log and config.logger:
         logger = configs.instantiate("logger", config.logger, save_dir=str(folder))
-    arguments = asdict(config.trainer)
+    arguments = _arguments(config.trainer)
     arguments["default_root_dir"] = arguments["default_root_dir"] or str(folder)
     bars = progress_bar(arguments.pop("enable_progress_bar"))
     plugins = arguments.pop("plugins") or []
@@ -125,6 +126,25 @@ def make_trainer(
     return trainer
 
 
+def _arguments(trainer: TrainerConfig) -> dict[str, Any]:
+    """Those of Lightning's Trainer, without what is done in its place.
+
+    `RunCheckpoints` stops at numbers of steps and times, where the run can be resumed. Lightning
+    would put a sampler of its own into the loaders for `overfit_batches`; the data module orders
+    the examples for it.
+    """
+    arguments = asdict(trainer)
+    limited = trainer.max_steps != -1 or trainer.max_time is not None
+    if trainer.max_epochs is None and limited:
+        arguments["max_epochs"] = -1
+    arguments |= {"max_steps": -1, "max_time": None}
+    if trainer.overfit_batches:
+        batches = trainer.overfit_batches
+        arguments |= {"limit_train_batches": batches, "limit_val_batches": batches}
+        arguments["overfit_batches"] = 0.0
+    return arguments
+
+
 @contextmanager
 def at_work(trainer: pl.Trainer) -> Iterator[None]:
     """End the trackers' runs with what happens inside, as failed after an exception.
@@ -132,10 +152,10 @@ def at_work(trainer: pl.Trainer) -> Iterator[None]:
     The next run in this process, as in a sweep, is then a run of its own.
 
     Raises:
-        UserError: a process that makes batches died.
+        UserError: a process that makes batches died, or Lightning refuses one of its options.
     """
     try:
-        with dead_workers_in_one_line():
+        with dead_workers_in_one_line(), refused_in_one_line():
             yield
     except BaseException as error:
         # Lightning makes a SystemExit of an interrupt. The codes are those of W&B's own hooks.

@@ -15,8 +15,7 @@ from dact.schema import TrainerConfig
 
 from .observer import lost_processes_in_one_line, observed
 
-#: Strategies that start their processes when the trainer begins, and not as programs.
-_STARTED_LATER = ("spawn", "fork", "notebook")
+_LIGHTNING = ("pytorch_lightning", "lightning_fabric")
 
 
 @contextmanager
@@ -61,9 +60,7 @@ def starts_others(config: TrainerConfig) -> bool:
 
 
 def _fabric(config: TrainerConfig) -> Fabric | None:
-    """What starts the processes; None if there is but one, or if the trainer forks them."""
-    if any(word in str(config.strategy) for word in _STARTED_LATER):
-        return None
+    """What starts the processes; None if there is but one."""
     try:
         fabric = Fabric(
             accelerator=config.accelerator, devices=config.devices, num_nodes=config.num_nodes
@@ -77,6 +74,37 @@ def refused_options(error: Exception) -> UserError:
     """What to say of options that Lightning refuses."""
     reason = " ".join(str(error).split())
     return UserError(f"these trainer options do not work here: {reason}")
+
+
+@contextmanager
+def refused_in_one_line() -> Iterator[None]:
+    """Around all that Lightning does: some options it refuses only there.
+
+    Raises:
+        UserError: instead of an error that Lightning itself raises about its arguments.
+    """
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise refused_options(error) from error
+    except (ValueError, TypeError, RuntimeError, ModuleNotFoundError) as error:
+        if not _raised_by_lightning(error):
+            raise
+        raise refused_options(error) from error
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Whether it was raised in a file of Lightning, and not below."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    name = "" if place is None else place.tb_frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] in _LIGHTNING
+
+
+def number_of_processes() -> int:
+    """Processes of the run."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def agreed(value: Any) -> Any:

@@ -18,6 +18,7 @@ from dact.models import MACNetwork, build_network
 from dact.options import PonderOptions
 
 from .parts import check_data
+from .place import place_of
 
 #: Options of a dataset that a checkpoint's own run decides.
 _DATA = (
@@ -38,7 +39,7 @@ class Restored(NamedTuple):
     results: dict[str, Any]
     """`GroupMeans` of its last validation, by group; may be empty."""
     epochs_left: int
-    """Epochs that its training still had to go."""
+    """Epochs that its training still had to go, one that was begun among them."""
 
     @property
     def data_name(self) -> str:
@@ -82,7 +83,7 @@ def restore(path: Path) -> Restored:
 def _epochs_left(saved: Mapping[str, Any], config: Mapping[str, Any]) -> int:
     """0 of weights alone, and of a training without a number of epochs."""
     wanted = config.get("trainer", {}).get("max_epochs")
-    return max(wanted - saved["epoch"] - 1, 0) if wanted and "epoch" in saved else 0
+    return max(wanted - place_of(saved).epochs, 0) if wanted and "loops" in saved else 0
 
 
 def open_data(restored: Restored, root: Path | None = None, split: str | None = None) -> Any:

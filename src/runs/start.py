@@ -14,11 +14,13 @@ from dact import command_line, run_folder, warm_start, word_vectors
 from dact import config as configs
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
+from dact.limits import Clock, TimeIsUpError
 from dact.models import MACNetwork
 from dact.schema import Config
 
 from .parts import load_word_vectors, mac_folder, say, set_up_process
-from .processes import agreed
+from .place import check_place, place_of
+from .processes import agreed, number_of_processes
 
 #: Seconds between two looks at a lock.
 _PATIENCE = 10.0
@@ -86,6 +88,7 @@ def find_start(
     data: VQADataModule,
     network: MACNetwork,
     train: Callable[[Config, Path, Sequence[str]], Any],
+    clock: Clock,
 ) -> Start:
     """Load what a fit starts from, or find what it goes on from.
 
@@ -99,6 +102,10 @@ def find_start(
         data: set up.
         network: gets the weights, unless Lightning is to load them.
         train: trains a network, given its configuration, folder and overrides.
+        clock: of this start of the program.
+
+    Raises:
+        TimeIsUpError: the time is used up by the MAC.
     """
     if config.ckpt_path and not run_folder.stopped_before_its_own_training(folder):
         return _resume(config, folder, data, network)
@@ -110,6 +117,8 @@ def find_start(
         if config.warm_start == "auto":
             place = mac_folder(config, data, vectors)
             path = _cached_mac(place, config, folder, typed, train)
+            if agreed(clock.is_over):
+                raise TimeIsUpError
             set_up_process(config)  # as if no other training had been there
         mac = _load_trained(path, config, network, data, vectors)
         return Start(started_from=mac, word_vectors=vectors)
@@ -123,6 +132,8 @@ def _resume(config: Config, folder: Path, data: VQADataModule, network: MACNetwo
     files = run_folder.candidates(config.ckpt_path, folder, configs.name_of(config))
     path, saved = checkpoints.load_first_whole(files)
     checkpoints.check_resumable(saved, asdict(config), network, data.vocabulary, source=str(path))
+    place = place_of(saved)
+    check_place(place, config.trainer, data, number_of_processes(), source=path)
     known = checkpoints.describe(saved)
     checkpoints.check_features(known, data.store.made_by, path)
     _check_word_vectors(config.model.embedding.path, known.word_vectors, source=path)
