@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from test_early_exit import EXITS
-from test_halting import Scripted, both_modes, every_policy, pass_through, policies, random_script
+from test_halting import Scripted, both_modes, pass_through, policies, random_script
 
 from dact.losses import answer_loss, total_loss
 from dact.models import ACT, DACT, Step, run_steps
@@ -32,6 +32,7 @@ def masks():
     }
 
 
+every_policy = pytest.mark.parametrize("name", ["fixed", "act", "dact", "pondernet"])
 every_mask = pytest.mark.parametrize("mask", masks().values(), ids=masks())
 
 
@@ -70,7 +71,7 @@ def test_neither_answers_nor_gradients_are_nan(name, mask, training, precision):
     answers = (~mask[-1]).int().argmax(-1)
     answers[0] = mask[-1, 0].int().argmax()  # a right answer that is ruled out
     for exit in EXITS:
-        for gate in (lambda: Gate(8), Sure):
+        for gate in (lambda: Gate(8), Sure)[name == "fixed" :]:
             model, policy = Learned(mask), policies(STEPS, gate)[name].train(training)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
                 halted, _ = run_steps(model, policy, inputs, early_exit=exit)
@@ -97,12 +98,13 @@ def test_every_exit_gives_the_same_and_a_batch_is_its_examples(name, mask, train
             run_steps(model, policy, model.rows, early_exit=exit)[0], never, strict=True
         ):
             torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
-    alone = [run_steps(model, policy, model.rows[row : row + 1])[0] for row in range(BATCH)]
-    for ours, wanted in zip(never, zip(*alone, strict=True), strict=True):
-        torch.testing.assert_close(ours, torch.cat(wanted), rtol=1e-12, atol=1e-12)
+    for row in (0, 4):
+        alone, _ = run_steps(model, policy, model.rows[row : row + 1])
+        for ours, wanted in zip(never, alone, strict=True):
+            torch.testing.assert_close(ours[row], wanted[0], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["fixed", "act", "pondernet", "dact"])
+@every_policy
 @both_modes
 def test_an_answer_ruled_out_at_every_step_is_as_good_as_none(name, training):
     logits, gates = random_script()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dact.errors import UserError
+from dact.locks import hdf5_lock_problem
 
 
 class HDF5Rows:
@@ -98,6 +99,8 @@ class HDF5Rows:
         except FileNotFoundError as error:
             raise UserError(f"{self.path} is missing") from error
         except OSError as error:
+            if problem := hdf5_lock_problem(error):
+                raise UserError(f"{self.path} is {problem}") from error
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.path} is no whole HDF5 file: {reason}") from error
 
