@@ -1,5 +1,6 @@
 """The rows of an HDF5 dataset of numbers: checked, and read straight into the caller's array."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -101,6 +102,8 @@ class HDF5Rows:
         except OSError as error:
             if problem := hdf5_lock_problem(error):
                 raise UserError(f"{self.path} is {problem}") from error
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # nothing is wrong with the file
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.path} is no whole HDF5 file: {reason}") from error
 
