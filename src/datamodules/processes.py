@@ -1,6 +1,5 @@
 """Jobs shared out to worker processes, or done in this one."""
 
-import errno
 import signal
 import sys
 import types
@@ -34,22 +33,21 @@ def processes(workers: int) -> Iterator[Submit]:
         return
 
     def submit(function: Callable, *arguments) -> Callable:
-        with _main_hidden():
-            return pool.submit(function, *arguments).result
+        try:
+            with _main_hidden():
+                return pool.submit(function, *arguments).result
+        except OSError as error:
+            raise UserError(
+                f"{workers} worker processes cannot be started ({error.strerror}): raise the "
+                "limits on open files (ulimit -n) and processes (ulimit -u), and start again"
+            ) from error
 
     try:
         yield submit
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker process died, perhaps for lack of memory or of open files (`ulimit -n`): free "
+            "a worker process died, perhaps for lack of memory or of open files (ulimit -n): free "
             "some, or raise that limit, and start again"
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.EAGAIN):
-            raise
-        raise UserError(
-            f"{workers} worker processes cannot be started ({error.strerror}): raise the limits "
-            "`ulimit -n` (open files) and `ulimit -u` (processes), and start again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from torch._utils import ExceptionWrapper
@@ -87,7 +88,14 @@ def send_errors() -> None:
 
     By default it is dropped by the thread that sends, and the parent waits for it for ever.
     """
+    sys.excepthook = _excepthook  # of the thread that hands open files over
     Queue._on_queue_feeder_error = _send_error  # type: ignore[method-assign]
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
+    """Without the tracebacks of connections that ended: the parent says what was short."""
+    if not issubclass(kind, OSError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _send_error(queue: Queue, error: BaseException, batch: Any) -> None:
