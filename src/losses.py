@@ -4,13 +4,15 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from dact.batch import NO_ANSWER
+from dact.models.functional import ruled_out_to_finite
 
 
 def answer_loss(log_probs: Tensor, answers: Tensor) -> Tensor:
     """Mean negative log-probability of the right answers.
 
     Args:
-        log_probs: (B, A) natural-log probabilities, at most 0.
+        log_probs: (B, A) natural-log probabilities, at most 0. A right answer that is ruled out
+            (-inf) costs 104, -log of what float32 holds no longer, and has no gradient.
         answers: (B,) int64 in 0..A-1; those that are `NO_ANSWER` (-1) do not count.
 
     Returns:
@@ -22,6 +24,7 @@ def answer_loss(log_probs: Tensor, answers: Tensor) -> Tensor:
     0.6931
     """
     counted = (answers != NO_ANSWER).sum().clamp(min=1)
+    log_probs = ruled_out_to_finite(log_probs)
     return nll_loss(log_probs, answers, ignore_index=NO_ANSWER, reduction="sum") / counted
 
 

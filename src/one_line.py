@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dact import command_line, run_folder
 from dact.errors import UserError
+from dact.locks import hdf5_lock_problem
 
 #: In the environment when it was us who set HYDRA_FULL_ERROR.
 _SET_BY_US = "DACT_ONE_LINE_ERRORS"
@@ -97,6 +98,13 @@ def _line(error: BaseException, again: str = _SAME) -> str | None:
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{os.strerror(error.errno)}: make room and {again}"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        where = f"{error.filename}: " if error.filename else ""
+        return (
+            f"{where}{os.strerror(error.errno)}: raise the limit with `ulimit -n 4096` and {again}"
+        )
+    if isinstance(error, OSError) and (problem := hdf5_lock_problem(error)):
+        return f"an HDF5 file is {problem}"
     return None
 
 

@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytorch_lightning as pl
-from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import Callback
 
 from dact.errors import UserError
 from dact.lit_module import Prediction
+from dact.locks import Lock
 
 
 class OrderedLines(Callback, ABC):
@@ -36,7 +36,7 @@ class OrderedLines(Callback, ABC):
         self.path = path
         self._part = path
         self._file: BinaryIO | None = None
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._lock = Lock(path.with_name(f".{path.name}.lock"), f"{self.option}=PATH")
         self._positions = array("q")
         self._sizes = array("q")
 
@@ -54,15 +54,14 @@ class OrderedLines(Callback, ABC):
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if trainer.is_global_zero:
-                self._lock.acquire(timeout=0)
+            if trainer.is_global_zero and not self._lock.acquire():
+                raise UserError(
+                    f"{self.option}={self.path} is being written by another run: give another path "
+                    f"({self._lock.path} is {self._lock.holder() or 'locked'})"
+                )
             trainer.strategy.barrier("the file is ours")  # else the parts are those of another run
             self._part = self._part_of(trainer.global_rank)
             self._file = self._part.open("wb")
-        except Timeout as error:
-            raise UserError(
-                f"{self.option}={self.path} is being written by another run: give another path"
-            ) from error
         except OSError as error:
             raise UserError(
                 f"{self.option}={self.path} cannot be written: {error.strerror}"
@@ -120,9 +119,7 @@ class OrderedLines(Callback, ABC):
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._lock.is_locked:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
+        self._lock.release(remove=True)
 
 
 def _index_of(part: Path) -> Path:

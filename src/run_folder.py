@@ -11,14 +11,13 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from dact.command_line import cost_name
 from dact.errors import UserError
+from dact.locks import Lock
 from dact.options import ADAPTIVE_NETWORKS
 from dact.stopping import slurm_job, was_requeued
 
@@ -144,17 +143,23 @@ def taken(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder.
 
     Raises:
-        UserError: another process is at work in it.
+        UserError: another process is at work in it, or its disk refuses locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(folder / ".lock").acquire(timeout=0)
-    except Timeout as error:
+    lock = _lock_of(folder)
+    if not lock.acquire():
         raise UserError(
-            f"another run is at work in {folder}: give another hydra.run.dir"
-        ) from error
-    with held:
+            f"another run is at work in {folder}: give another hydra.run.dir ({lock.path} is "
+            f"{lock.holder() or 'locked'})"
+        )
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def _lock_of(folder: Path) -> Lock:
+    return Lock(folder / ".lock", "hydra.run.dir=PATH (of a sweep: hydra.sweep.dir=PATH)")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -224,11 +229,11 @@ def remove_if_unused(folder: Path) -> None:
     """Remove the folder of a run that failed before it left anything but its configuration."""
     if not folder.is_dir():
         return
-    try:
-        with FileLock(folder / ".lock", blocking=False):
-            pass
-    except Timeout:  # it is another run's, which has only just begun
-        return
+    lock = _lock_of(folder)
+    with suppress(UserError):  # where locks are refused, no run can be at work
+        if not lock.acquire():  # it is another run's, which has only just begun
+            return
+        lock.release()
     left = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     if all(path.parts[0] == ".hydra" or path.name in (".lock", _JOB) for path in left):
         shutil.rmtree(folder, ignore_errors=True)

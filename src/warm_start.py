@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from dact import checkpoint as checkpoints
@@ -18,6 +17,7 @@ from dact import checkpoint_file
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.growth import widened
+from dact.locks import waiting_for
 from dact.metrics import GroupMeans
 from dact.models.network import MACNetwork
 from dact.options import BEYOND_THE_MAC, NetworkOptions
@@ -85,7 +85,7 @@ def offer(place: Path, checkpoint: dict[str, Any]) -> bool:
     if not _is_finite(checkpoint):
         return False
     place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / "lock"):
+    with waiting_for(place / "lock", "data.cache_dir=PATH"):
         known = find(place)
         new = checkpoints.results(checkpoint)["all"].accuracy
         if known is not None and "all" in known.results and known.results["all"].accuracy >= new:

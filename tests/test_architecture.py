@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 #: Every file of the package, lowest first: a file imports only from names before its own. A new
 #: file has to be put where it belongs. "." is the `__init__` of the package before the colon.
 LAYERS = """
-errors allocator batch options schema command_line stopping run_folder records one_line
+errors allocator batch options schema command_line stopping locks run_folder records one_line
 trainer_checks checks
 config console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
@@ -35,7 +35,7 @@ models: halting.pondernet halting
 models: network factory reference .
 losses metrics optimizers schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders
-datamodules: worker_signals loaders
+datamodules: worker_signals worker_errors loaders
 datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
 extraction: packaged decoding images backbones feature_file extract .

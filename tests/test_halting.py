@@ -194,7 +194,7 @@ def test_the_early_answer_is_the_full_answer(dtype):
 @both_modes
 def test_open_weight_never_grows(training):
     model = Scripted(*random_script())
-    _, trace = run_steps(model, DACT(pass_through(), 6).train(training), None, trace=True)
+    _, trace = run_steps(model, DACT(pass_through(), 6).train(training), model.rows, trace=True)
     assert (trace.still_open.diff(dim=1) <= 0).all()
     probs = trace.log_probs.exp()
     assert (trace.log_probs <= 0).all()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-from filelock import FileLock
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from dact.errors import UserError
+from dact.locks import waiting_for
 
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
@@ -171,7 +171,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         for split in splits:
             self.check_questions(split)
             self.check_features(split)
-        with FileLock(self.cache_dir / "prepare.lock"):
+        with waiting_for(self.cache_dir / "prepare.lock", "data.cache_dir=PATH"):
             self._questions.folder.mkdir(parents=True, exist_ok=True)
             for folder in {self.cache_dir, self._questions.folder}:
                 remove_unfinished(folder)

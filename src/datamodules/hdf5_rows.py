@@ -1,5 +1,6 @@
 """The rows of an HDF5 dataset of numbers: checked, and read straight into the caller's array."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,19 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dact.errors import UserError
+from dact.locks import hdf5_lock_problem
 
 
 def open_hdf5(path: Path) -> h5py.File:
     """An HDF5 file, opened for reading.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: it is missing, damaged or locked.
     """
     try:
         return h5py.File(path, "r")
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
     except OSError as error:
+        if problem := hdf5_lock_problem(error):
+            raise UserError(f"{path} is {problem}") from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # nothing is wrong with the file
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no whole HDF5 file: {reason}") from error
 

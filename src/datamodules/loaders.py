@@ -16,6 +16,7 @@ from dact.options import MISSING_IMAGES
 
 from .collate import VQADataset
 from .orders import Order, by_image, share_of, training_order
+from .worker_errors import send_errors, shortage_in_one_line, what_is_short
 from .worker_signals import held_back, ignored_in_worker
 
 #: Options of a data module and the least value of each.
@@ -26,6 +27,7 @@ _SMALLEST = {
     "seed": 0,
     "questions_per_image": 1,
 }
+_OPTION = "data.num_workers"
 
 
 class ShardSampler(DistributedSampler):
@@ -139,12 +141,13 @@ class VQALoader(DataLoader):
         self._batches_done, self._batches_to_skip = self._batches_to_skip, 0
         if self._batches_done:
             self.sampler.skip_once(self._batches_done * self.batch_size)
-        with held_back():  # a first epoch starts the workers
-            batches = super().__iter__()
         try:
-            for batch in batches:
-                self._batches_done += 1
-                yield batch
+            with shortage_in_one_line(_OPTION, self.num_workers):
+                with held_back():  # a first epoch starts the workers
+                    batches = super().__iter__()
+                for batch in batches:
+                    self._batches_done += 1
+                    yield batch
         except UserError as error:
             raise UserError(_innermost(error)) from error
 
@@ -172,11 +175,17 @@ class VQALoader(DataLoader):
 
 
 @contextmanager
-def dead_workers_in_one_line() -> Iterator[None]:
-    """Around all that uses a `VQALoader`.
+def dead_workers_in_one_line(
+    option: str = _OPTION, go_on: str = "a training goes on with ckpt_path=last"
+) -> Iterator[None]:
+    """Around all that uses workers of a loader.
 
     PyTorch learns of a worker's death by a signal, and raises wherever the program is just then:
     also in the middle of a step, or while a checkpoint is written.
+
+    Args:
+        option: of the number of workers, for the message.
+        go_on: how to go on afterwards, for the message.
 
     Raises:
         UserError: instead of PyTorch's `RuntimeError`.
@@ -186,10 +195,11 @@ def dead_workers_in_one_line() -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise UserError(
-            f"a process that makes batches died ({error}): if memory ran out, take fewer "
-            "data.num_workers; a training goes on with ckpt_path=last"
-        ) from error
+        said = what_is_short(error, option) or (
+            f"a process that makes batches died ({' '.join(str(error).split())}): if memory ran "
+            f"out, take fewer {option}"
+        )
+        raise UserError(f"{said}; {go_on}") from error
 
 
 def available_cores() -> int:
@@ -211,13 +221,18 @@ def make_loader(
         batch_size=batch_size,
         sampler=sampler,
         collate_fn=_keep,
-        worker_init_fn=ignored_in_worker,
+        worker_init_fn=_begin_worker,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         # Its own generator: making an iterator must not move the random numbers of the model.
         generator=torch.Generator().manual_seed(sampler.seed),
     )
+
+
+def _begin_worker(worker: int) -> None:
+    ignored_in_worker(worker)
+    send_errors()
 
 
 def _keep(batch: VQABatch) -> VQABatch:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from dact.datamodules import clevr_mini, gqa_mini
 from dact.errors import UserError
+from dact.locks import waiting_for
 
 from .base import VQADataModule
 from .clevr import CLEVRDataModule
@@ -47,7 +47,7 @@ class MadeOnFirstUse(VQADataModule):
         if not self._is_made():
             try:
                 self.root.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(self.root.parent / f".{self.root.name}.lock"):
+                with waiting_for(self.root.parent / f".{self.root.name}.lock", "data.root=PATH"):
                     if not self._is_made():
                         self._make()
             except OSError as error:

@@ -13,6 +13,9 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dact.errors import UserError
+from dact.locks import hdf5_lock_problem
+
 from .cache import check_room, unfinished
 
 #: Elements copied at a time when the columns are put together.
@@ -120,6 +123,7 @@ def map_arrays(path: Path) -> tuple[dict[str, str | int], dict[str, NDArray]]:
 
     Raises:
         OSError: not HDF5, truncated, or with datasets that are not contiguous.
+        UserError: HDF5 cannot lock it.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -131,6 +135,10 @@ def map_arrays(path: Path) -> tuple[dict[str, str | int], dict[str, NDArray]]:
                 name: (dataset.id.get_offset(), dataset.shape[0], dataset.dtype)
                 for name, dataset in file.items()
             }
+    except OSError as error:
+        if problem := hdf5_lock_problem(error):
+            raise UserError(f"{path} is {problem}") from error
+        raise
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise OSError(f"not a packed file: {error}") from error  # damaged, or something else
     raw = np.asarray(np.memmap(path, np.uint8, "r"))

@@ -21,25 +21,43 @@ def processes(workers: int) -> Iterator[Submit]:
     """A `submit` for `workers` processes; with one worker a job is done when its result is asked.
 
     On leaving, whatever has not begun is cancelled. Processes are spawned: forking one that may
-    hold threads (torch's, a notebook's) can hang.
+    hold threads (torch's, a notebook's) can hang. Where the system has no room for their locks
+    (/dev/shm) or pipes, all is done in this process.
+
+    Raises:
+        UserError: a process died, or not all of them can be started.
     """
-    if workers == 1:
+    pool = None if workers == 1 else _pool(workers)
+    if pool is None:
         yield partial
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupt)
 
     def submit(function: Callable, *arguments) -> Callable:
-        with _main_hidden():
-            return pool.submit(function, *arguments).result
+        try:
+            with _main_hidden():
+                return pool.submit(function, *arguments).result
+        except OSError as error:
+            raise UserError(
+                f"{workers} worker processes cannot be started ({error.strerror}): raise the "
+                "limits on open files (ulimit -n) and processes (ulimit -u), and start again"
+            ) from error
 
     try:
         yield submit
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker process died, perhaps for lack of memory: free some and start again"
+            "a worker process died, perhaps for lack of memory or of open files (ulimit -n): free "
+            "some, or raise that limit, and start again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor | None:
+    try:
+        return ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupt)
+    except OSError:
+        return None
 
 
 def _ignore_interrupt() -> None:

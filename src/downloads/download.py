@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
 from dact.datamodules.cache import check_room
 from dact.errors import UserError
+from dact.locks import Lock
 from dact.options import ArchiveOptions, MemberOptions
 
 from .archives import contents, plan, unpack
@@ -178,12 +178,18 @@ def _unpack(job: Job) -> int:
 def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / "lock").acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(f"another process downloads into {folder.parent}: let it end") from error
+        lock = Lock(folder / "lock", "data.root=PATH")
+        held = lock.acquire()
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written: {error.strerror}; give another data.root"
         ) from error
-    with held:
+    if not held:
+        raise UserError(
+            f"another process downloads into {folder.parent}: let it end ({lock.path} is "
+            f"{lock.holder() or 'locked'})"
+        )
+    try:
         yield
+    finally:
+        lock.release()

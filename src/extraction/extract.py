@@ -27,7 +27,8 @@ from rich.text import Text
 from torch.utils.data import DataLoader
 
 from dact.datamodules.axes import token_map
-from dact.datamodules.loaders import available_cores
+from dact.datamodules.loaders import available_cores, dead_workers_in_one_line
+from dact.datamodules.worker_errors import send_errors, shortage_in_one_line
 from dact.errors import UserError
 from dact.options import BackboneOptions
 
@@ -106,7 +107,7 @@ def fill(
         progress: show a bar.
 
     Raises:
-        UserError: an image cannot be read.
+        UserError: an image cannot be read, or a worker process died or cannot send its images.
     """
     loader = DataLoader(
         images,
@@ -114,11 +115,20 @@ def fill(
         sampler=range(file.rows_done, len(images)),
         num_workers=min(num_workers, available_cores()),
         collate_fn=list,
+        worker_init_fn=_begin_worker,
     )
-    with _bar(file, progress) as advance:
+    with (
+        _bar(file, progress) as advance,
+        dead_workers_in_one_line("num_workers", "the same command goes on where this one stopped"),
+        shortage_in_one_line("num_workers", loader.num_workers),
+    ):
         for features, decoded in _compute(loader, backbone, devices, skip_unreadable):
             file.append(features, [one.problem is not None for one in decoded])
             advance(len(decoded))
+
+
+def _begin_worker(worker: int) -> None:
+    send_errors()
 
 
 def describe_backbone(options: BackboneOptions, backbone: Backbone) -> dict[str, Any]:

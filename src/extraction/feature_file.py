@@ -10,11 +10,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from dact.datamodules.cache import check_room, unfinished
 from dact.errors import UserError
+from dact.locks import Lock, hdf5_lock_problem
 
 #: Name of the dataset with the features.
 DATASET = "data"
@@ -62,7 +62,7 @@ class FeatureFile:
         self._overwrite = overwrite
         self._partial = unfinished(self.path)
         self._journal = self._partial.with_name(self._partial.name + ".rows")
-        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), "output_dir=PATH")
 
     @property
     def names(self) -> list[str]:
@@ -77,9 +77,11 @@ class FeatureFile:
     def __enter__(self) -> "FeatureFile":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(f"{self.path} is being written by another process") from error
+            if not self._lock.acquire():
+                raise UserError(
+                    f"{self.path} is being written by another process ({self._lock.path} is "
+                    f"{self._lock.holder() or 'locked'})"
+                )
         except OSError as error:
             raise UserError(
                 f"{self.path} cannot be written: {error.strerror}; give another place with "
@@ -100,9 +102,7 @@ class FeatureFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
-        if self.path.exists():  # nobody needs the lock any more
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release()
+        self._lock.release(remove=self.path.exists())  # then nobody needs it any more
 
     def append(self, features: NDArray[np.floating], skipped: Sequence[bool]) -> None:
         """Write the next rows, and note that they are there once they are on the disk.
@@ -216,6 +216,8 @@ class FeatureFile:
             with h5py.File(path, "r") as file:
                 difference, names = self._difference(file), file["images"][:]
         except (OSError, KeyError) as error:
+            if problem := hdf5_lock_problem(error):
+                raise UserError(f"{path} is {problem}") from error
             if number := getattr(error, "errno", None):  # the file may be as it should
                 raise UserError(f"{path} cannot be read: {os.strerror(number)}") from error
             difference = "is damaged, or was not made by this program"

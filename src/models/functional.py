@@ -10,6 +10,19 @@ import math
 import torch
 from torch import Tensor
 
+#: What a loss takes for the log-probability of an answer that is ruled out (its logit is -inf):
+#: finite, and so low that in float32 the probability is 0.
+RULED_OUT = -104.0
+
+
+def ruled_out_to_finite(log_probs: Tensor) -> Tensor:
+    """Log-probabilities with `RULED_OUT` in the place of -inf, where the gradient is then 0.
+
+    >>> ruled_out_to_finite(torch.tensor([-0.5, -torch.inf])).tolist()
+    [-0.5, -104.0]
+    """
+    return log_probs.masked_fill(log_probs.isneginf(), RULED_OUT)
+
 
 def length_mask(lengths: Tensor, size: int) -> Tensor:
     """True where a padded sequence is real: (B,) int64 lengths -> (B, size) bool.
@@ -51,6 +64,11 @@ def dact_accumulate(answer: Tensor, still_open: Tensor, probs: Tensor) -> Tensor
 
 
 def _top_and_runner_up(answer: Tensor) -> tuple[Tensor, Tensor]:
+    if answer.shape[-1] < 2:
+        raise ValueError(
+            f"answers of shape {tuple(answer.shape)}: a halting bound compares two answers, so "
+            "give at least two logits (yes or no are two answers)"
+        )
     top = answer.topk(2, dim=-1).values
     return top[..., 0], top[..., 1]
 

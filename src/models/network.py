@@ -118,7 +118,12 @@ class MACNetwork(nn.Module):
         """Answer a batch; `trace` records attention and the running answer of every step."""
         inputs = self.cell.prepare(*self.encode(batch))
         halted, record = run_steps(
-            self, self.policy, inputs, trace=trace, early_exit=self.halting_exit
+            self,
+            self.policy,
+            inputs,
+            trace=trace,
+            early_exit=self.halting_exit,
+            examples_first=True,
         )
         return VQAOutput(*halted, trace=None if record is None else _network_trace(record))
 

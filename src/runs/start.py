@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
@@ -15,6 +14,7 @@ from dact import config as configs
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
 from dact.limits import Clock, TimeIsUpError
+from dact.locks import Lock, tell_of_wait
 from dact.models import MACNetwork
 from dact.schema import Config
 
@@ -24,6 +24,8 @@ from .processes import agreed, number_of_processes
 
 #: Seconds between two looks at a lock.
 _PATIENCE = 10.0
+#: Looks after which it is said again which lock that is.
+_LOOKS_A_LINE = 60
 
 
 class Start(NamedTuple):
@@ -220,24 +222,20 @@ def _cached_mac(
 def _only_trainer(place: Path) -> Iterator[None]:
     """Hold, for all processes of the run, the right to train the MAC of `place`."""
     place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / "training.lock")
-    told = False
+    lock = Lock(place / "training.lock", "data.cache_dir=PATH")
+    looks = 0
     while not agreed(_taken(lock)):
-        if not told:
+        if looks == 0:
             say(f"another run is training the MAC for {place}: waiting for it")
-            told = True
+        if looks % _LOOKS_A_LINE == 0 and rank_zero_only.rank == 0:
+            tell_of_wait(lock)
+        looks += 1
     try:
         yield
     finally:
         lock.release()
 
 
-def _taken(lock: FileLock) -> bool:
+def _taken(lock: Lock) -> bool:
     """Wait for a lock, but not for so long that other processes give this one up."""
-    if rank_zero_only.rank != 0:
-        return False
-    try:
-        lock.acquire(timeout=_PATIENCE)
-    except Timeout:
-        return False
-    return True
+    return rank_zero_only.rank == 0 and lock.acquire(_PATIENCE)

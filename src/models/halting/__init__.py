@@ -13,6 +13,7 @@ from dact.models.halting.loop import LoopTrace, RecurrentModel, run_steps
 from dact.models.halting.policy import Halted, HaltingPolicy, Step
 from dact.models.halting.pondernet import PonderNet, PonderNetState
 from dact.models.layers import Gate
+from dact.models.rows import Shared
 
 __all__ = [
     "ACT",
@@ -30,6 +31,7 @@ __all__ = [
     "PonderNet",
     "PonderNetState",
     "RecurrentModel",
+    "Shared",
     "Step",
     "make_bound",
     "run_steps",

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from dact.models.functional import act_penalty
-from dact.models.halting.policy import Halted, Step, default_phase, no_steps_for, zeros_for
+from dact.models.halting.policy import (
+    Halted,
+    Step,
+    check_some_answer_is_left,
+    checked_logits,
+    default_phase,
+    halting_value,
+    no_steps_for,
+    zeros_for,
+)
 from dact.models.layers import Gate, at_least_float32
 
 
@@ -14,7 +23,7 @@ class ACTState(NamedTuple):
     """ACT after n steps."""
 
     logits: Tensor
-    """(B, A) Σ π_i y_i."""
+    """(B, A) Σ π_i y_i; -inf for an answer that any of these steps ruled out."""
     spent: Tensor
     """(B,) H_n while running, 1 once halted."""
     cost: Tensor
@@ -29,9 +38,9 @@ class ACT(nn.Module):
     """Adaptive computation time (Graves 2016), with the released code's penalties.
 
     H_n = Σ_{i≤n} g_i ; halts at `N*`, the first n with H_n ≥ 1 - ε, or N. Step weights π_n = g_n
-    before it, and the remainder `R = 1 - H_{N*-1}` at it. Answer logits Σ π_n y_n. The ponder cost
-    is min_penalty + one step penalty for each step before `N*` + R. Halts in training and
-    evaluation.
+    before it, and the remainder `R = 1 - H_{N*-1}` at it. Answer logits Σ π_n y_n; an answer that
+    any of these steps rules out (-inf) is ruled out. The ponder cost is min_penalty + one step
+    penalty for each step before `N*` + R. Halts in training and evaluation.
 
     Args:
         halting: the unit g: (B, G) -> (B,) in 0..1.
@@ -78,7 +87,8 @@ class ACT(nn.Module):
 
     def update(self, state: ACTState, step: Step, n: int) -> ACTState:
         """See `HaltingPolicy`."""
-        halting = self.halting(step.halting_input)
+        logits = checked_logits(step, state.logits.shape, state.running, n)
+        halting = halting_value(self.halting, step)
         spent = state.spent + halting
         last = spent >= 1 - self.epsilon
         if n == self.max_steps:
@@ -87,8 +97,12 @@ class ACT(nn.Module):
         weight = torch.where(last, remainder, halting)
         weight = torch.where(state.running, weight, torch.zeros_like(weight))
         added = remainder.where(last, act_penalty(n, self.penalty, self.phase))
+        # 0 · -inf and the gradient of w · -inf are NaN: -inf is put in where it belongs.
+        running = state.running.unsqueeze(-1)
+        ruled_out = logits.isneginf()
+        added_logits = weight.unsqueeze(-1) * torch.where(running & ~ruled_out, logits, 0)
         return ACTState(
-            logits=state.logits + weight.unsqueeze(-1) * at_least_float32(step.logits),
+            logits=(state.logits + added_logits).masked_fill(running & ruled_out, -torch.inf),
             spent=state.spent + weight,
             cost=torch.where(state.running, state.cost + added, state.cost),
             steps=state.steps + state.running,
@@ -105,4 +119,6 @@ class ACT(nn.Module):
 
     def finish(self, state: ACTState) -> Halted:
         """See `HaltingPolicy`."""
+        everyone = torch.ones_like(state.running)
+        check_some_answer_is_left(state.logits, everyone, "all steps together")
         return Halted(state.logits.log_softmax(-1), state.cost, state.steps)

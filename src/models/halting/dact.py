@@ -16,7 +16,15 @@ from dact.models.functional import (
     paper_bound,
     probability_bound,
 )
-from dact.models.halting.policy import Halted, Step, default_phase, no_steps_for, zeros_for
+from dact.models.halting.policy import (
+    Halted,
+    Step,
+    checked_logits,
+    default_phase,
+    halting_value,
+    no_steps_for,
+    zeros_for,
+)
 from dact.models.layers import Gate, at_least_float32
 
 #: Smallest answer probability that the loss sees; below it there is no gradient.
@@ -121,9 +129,9 @@ class DACT(nn.Module):
 
     def update(self, state: DACTState, step: Step, n: int) -> DACTState:
         """See `HaltingPolicy`."""
-        probs = at_least_float32(step.logits).softmax(-1)
+        probs = checked_logits(step, state.answer.shape, state.running, n).softmax(-1)
         answer = dact_accumulate(state.answer, state.still_open, probs)
-        still_open = (1 - self.halting(step.halting_input)) * state.still_open
+        still_open = (1 - halting_value(self.halting, step)) * state.still_open
         cumulative = state.cumulative + still_open
         added = dact_penalty(still_open, cumulative, self.penalty, self.phase)
         remaining = self.max_steps - n

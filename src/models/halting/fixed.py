@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from dact.models.halting.policy import Halted, Step, no_steps_for
+from dact.models.halting.policy import Halted, Step, check_some_answer_is_left, no_steps_for
 from dact.models.layers import at_least_float32
 
 
@@ -51,5 +52,7 @@ class FixedSteps(nn.Module):
 
     def finish(self, state: FixedState) -> Halted:
         """See `HaltingPolicy`."""
+        everyone = state.logits.new_ones(state.logits.shape[:-1], dtype=torch.bool)
+        check_some_answer_is_left(state.logits, everyone, f"step {self.max_steps}")
         cost = state.logits.new_zeros(len(state.logits))
         return Halted(state.logits.log_softmax(-1), cost, state.steps)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dact.models.halting.policy import Halted, HaltingPolicy, Step
-from dact.models.rows import join_rows, take_rows
+from dact.models.rows import check_examples_first, join_rows, surely_examples_first, take_rows
 from dact.options import EXITS
 
 #: Examples leave the batch once this share of it has halted: making a smaller batch costs a copy.
@@ -16,7 +16,7 @@ WORTH_LEAVING = 1 / 8
 class RecurrentModel(Protocol):
     """Anything that can be driven by a halting policy.
 
-    States and inputs are tensors with the examples first, or trees of them (see `take_rows`).
+    States and inputs are tensors with the examples first, or containers of them (see `run_steps`).
     """
 
     def initial_state(self, inputs: Any) -> Any:
@@ -49,6 +49,7 @@ def run_steps(
     *,
     trace: bool = False,
     early_exit: str = "example",
+    examples_first: bool = False,
 ) -> tuple[Halted, LoopTrace | None]:
     """Run `model` on `inputs` until `policy` lets every example halt, N steps at most.
 
@@ -57,17 +58,18 @@ def run_steps(
         policy: decides; whether it is in training mode is its own business.
         inputs: handed to the model, or the rows of those that still run.
         trace: whether to record every step, for which the batch stays together.
-        early_exit: what halting saves; the answer is the same. example: those that halted leave the
-            batch; batch: it runs until the last has halted; never: all N steps are taken by all,
-            with shapes that never change and without waiting for the device.
+        early_exit: what halting saves, never the answer. example: those that halted leave the
+            batch, if it is clear what is theirs; batch: it runs until the last has halted; never:
+            all take N steps, with shapes that never change and without waiting for the device.
+        examples_first: declares that every tensor in state and inputs has the examples first, but
+            for those in `Shared`; needed for early_exit=example if either holds several tensors.
 
-    Returns:
-        The answer, and the record if asked for.
+    Raises:
+        ValueError: wrong shapes, or all answers of an example ruled out.
     """
     assert early_exit in EXITS, f"early_exit is {', '.join(EXITS)}, not {early_exit!r}"
     state, halting = model.initial_state(inputs), None
-    batch = _Batch()
-    records = []
+    batch, records = _Batch(), []
     for n in range(1, policy.max_steps + 1):
         state, step = model.step(state, inputs, n)
         halting = policy.update(policy.start(step) if halting is None else halting, step, n)
@@ -79,11 +81,28 @@ def run_steps(
         left = int(running.sum())
         if left == 0:
             break
-        if early_exit == "example" and not trace and left <= (1 - WORTH_LEAVING) * len(running):
+        worth = early_exit == "example" and left <= (1 - WORTH_LEAVING) * len(running)
+        if worth and not trace and _can_leave(state, inputs, len(running), examples_first):
             gone, staying = (mask.nonzero().squeeze(1) for mask in (~running, running))
             batch.leave(gone, staying, policy.finish(take_rows(halting, gone)))
             state, inputs, halting = take_rows((state, inputs, halting), staying)
     return batch.joined(policy.finish(halting)), _stack(records) if trace else None
+
+
+def _can_leave(state: Any, inputs: Any, count: int, examples_first: bool) -> bool:
+    """Whether the rows of examples can be taken from what the model works with.
+
+    Of several tensors, any may be a table of all examples that happens to be as long as the batch:
+    unless it is declared that there is none, the batch then stays together.
+
+    Raises:
+        ValueError: it is declared, and a tensor has another length; the message names it.
+    """
+    if examples_first:
+        check_examples_first(state, count, "state")
+        check_examples_first(inputs, count, "inputs")
+        return True
+    return surely_examples_first(state, count) and surely_examples_first(inputs, count)
 
 
 class _Batch:

@@ -3,6 +3,7 @@
 B examples, A answers, N maximum steps, n current step (from 1), G size of the halting unit's input.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,7 +16,7 @@ class Step(NamedTuple):
     """What one step of a recurrent model hands to the policy."""
 
     logits: Tensor
-    """(B, A) answer logits y_n."""
+    """(B, A) answer logits y_n; -inf rules an answer out, and leaves at least one."""
     halting_input: Tensor
     """(B, G) what the halting unit sees."""
     trace: Any = None
@@ -74,6 +75,79 @@ def zeros_for(step: Step) -> Tensor:
 def no_steps_for(step: Step) -> Tensor:
     """(B,) int64 zeros."""
     return torch.zeros(len(step.logits), dtype=torch.int64, device=step.logits.device)
+
+
+def checked_logits(step: Step, state_shape: torch.Size, counted: Tensor, n: int) -> Tensor:
+    """The (B, A) logits of step n, of at least float32.
+
+    Args:
+        step: the step.
+        state_shape: (B, A) of the policy's state.
+        counted: (B,) bool, the examples to whose answer the step still adds something.
+        n: number of the step.
+
+    Raises:
+        ValueError: logits of another shape, or of an example whose answers are all ruled out.
+    """
+    shape = step.logits.shape
+    if len(shape) != 2:
+        raise ValueError(
+            f"the logits of step {n} have shape {tuple(shape)}: give one answer for each example, "
+            "(examples, answers)"
+        )
+    if shape != state_shape:
+        raise ValueError(
+            f"the logits of step {n} have shape {tuple(shape)} where {tuple(state_shape)} was "
+            "expected: examples that have halted leave the batch, so put the examples first in "
+            "everything that belongs to them"
+        )
+    check_some_answer_is_left(step.logits, counted, f"step {n}")
+    return at_least_float32(step.logits)
+
+
+def check_some_answer_is_left(logits: Tensor, counted: Tensor, where: str) -> None:
+    """Refuse logits that rule out every answer of an example.
+
+    Only on a CPU: to look at them on another device would wait for it. There such an example gets
+    NaN as its answer.
+
+    Args:
+        logits: (B, A).
+        counted: (B,) bool, the examples that matter.
+        where: they come from, for the message.
+
+    Raises:
+        ValueError: all of a row are -inf.
+    """
+    if logits.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    nothing_left = (logits.amax(-1) == -torch.inf) & counted
+    try:
+        found = bool(nothing_left.any())
+    except RuntimeError:  # under torch.func.vmap and the like, values cannot be looked at
+        return
+    if found:
+        row = int(nothing_left.nonzero()[0, 0])
+        raise ValueError(
+            f"every answer is ruled out (-inf) in row {row} of the logits of {where}: leave at "
+            "least one"
+        )
+
+
+def halting_value(unit: Callable[[Tensor], Tensor], step: Step) -> Tensor:
+    """(B,) what a halting unit says of a step.
+
+    Raises:
+        ValueError: it does not give one number for each example.
+    """
+    value = unit(step.halting_input)
+    if value.shape != step.logits.shape[:1]:
+        raise ValueError(
+            f"the halting unit gives {tuple(value.shape)} for a halting_input of shape "
+            f"{tuple(step.halting_input.shape)}: one number for each of the {len(step.logits)} "
+            f"examples is needed, ({len(step.logits)},)"
+        )
+    return value
 
 
 def default_phase(penalty: str) -> float:

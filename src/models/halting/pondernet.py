@@ -5,8 +5,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dact.models.functional import divergence_term, truncated_geometric
-from dact.models.halting.policy import Halted, Step, no_steps_for, zeros_for
+from dact.models.functional import divergence_term, ruled_out_to_finite, truncated_geometric
+from dact.models.halting.policy import (
+    Halted,
+    Step,
+    checked_logits,
+    halting_value,
+    no_steps_for,
+    zeros_for,
+)
 from dact.models.layers import Gate, at_least_float32
 
 
@@ -81,18 +88,21 @@ class PonderNet(nn.Module):
 
     def update(self, state: PonderNetState, step: Step, n: int) -> PonderNetState:
         """See `HaltingPolicy`."""
-        log_probs = at_least_float32(step.logits).log_softmax(-1)
+        counted = torch.ones_like(state.running) if self.training else state.running
+        log_probs = checked_logits(step, state.log_probs.shape, counted, n).log_softmax(-1)
         last = n == self.max_steps
         if last:  # takes all that is left
             halting, still_open = state.still_open, zeros_for(step)
         else:
-            rate = self.halting(step.halting_input)
+            rate = halting_value(self.halting, step)
             halting, still_open = rate * state.still_open, (1 - rate) * state.still_open
         halts = 1 - still_open >= state.threshold
         running = torch.zeros_like(halts) if last else state.running & ~halts
         cost = state.cost + divergence_term(halting, self.prior[n - 1])
         steps = state.steps + state.running
         if self.training:
+            # An answer that a step rules out costs what the loss takes for it: -inf · 0 is NaN.
+            log_probs = ruled_out_to_finite(log_probs)
             expected = state.log_probs + halting.unsqueeze(-1) * log_probs
             return PonderNetState(expected, still_open, state.threshold, cost, steps, running)
         if not last:  # who halts here has the rest of the mass on one outcome: later
