@@ -145,7 +145,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
     """A line per run or setting; a spread takes two columns."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for number, row in enumerate(rows):
             cells: dict[str, object] = {}
