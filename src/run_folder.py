@@ -17,8 +17,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dact.command_line import cost_name
 from dact.errors import UserError
+from dact.groups import cost_name
 from dact.options import ADAPTIVE_NETWORKS
 from dact.stopping import slurm_job, was_requeued
 
