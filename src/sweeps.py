@@ -1,5 +1,6 @@
 """Sweeps: their folders and those of their jobs, found again, and sweeps defined in a file."""
 
+import copy
 import itertools
 import json
 import re
@@ -37,16 +38,19 @@ def register() -> None:
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True, use_cache=True)
 
 
-def sweep_folder(hydra: Any) -> str:
+def sweep_folder(overrides: Any, name: str, sources: Any) -> str:
     """The folder of the newest sweep that was typed in the same words, or a new one.
 
     Args:
-        hydra: Hydra's own part of the configuration.
+        overrides: as Hydra has noted them, `task` and `hydra`.
+        name: of the main configuration.
+        sources: where configurations are.
     """
-    own = _words(hydra)
+    own = _words(overrides, name, sources)
     for path in sorted(SWEEPS.glob("*/multirun.yaml"), reverse=True):
         try:
-            known = _words(OmegaConf.load(path).hydra)
+            noted = OmegaConf.load(path).hydra
+            known = _words(noted.overrides, noted.job.config_name, noted.runtime.config_sources)
         except _BROKEN:
             continue
         if _same_words(own, known):
@@ -54,17 +58,17 @@ def sweep_folder(hydra: Any) -> str:
     return str(_new_folder(SWEEPS / time.strftime("%Y-%m-%d_%H-%M-%S")))
 
 
-def _words(hydra: Any) -> dict[str, Any]:
+def _words(overrides: Any, name: str, sources: Any) -> dict[str, Any]:
     """What a sweep is known by: overrides, main configuration and folders of configurations."""
     swept = ("hydra.sweeper.params", "hydra.searchpath")
-    typed = (text.lstrip("+~") for text in hydra.overrides.hydra)
-    sources = [(one.provider, one.path) for one in hydra.runtime.config_sources]
+    typed = (text.lstrip("+~") for text in overrides.hydra)
+    places = [(one.provider, one.path) for one in sources]
     return {
-        "overrides": [text.lstrip("+~") for text in hydra.overrides.task],
+        "overrides": [text.lstrip("+~") for text in overrides.task],
         "of Hydra": [text for text in typed if text.startswith(swept)],
-        "name": hydra.job.config_name,
-        "main": [path for provider, path in sources if provider == "main"],
-        "other": [one for one in sources if one[0] not in ("main", "hydra", "schema")],
+        "name": name,
+        "main": [path for provider, path in places if provider == "main"],
+        "other": [one for one in places if one[0] not in ("main", "hydra", "schema")],
     }
 
 
@@ -94,17 +98,16 @@ def _new_folder(wanted: Path) -> Path:
     raise AssertionError("there is always another number")
 
 
-def _job_folder(number: int, name: str) -> str:
-    """Resolver: name of the folder of the job that is about to run."""
-    cfg = HydraConfig.instance().cfg
-    if cfg is None:  # somebody only looks at the configuration
-        return f"{number}-{name}"
-    plain = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+def _job_folder(number: int, name: str, *, _root_: DictConfig) -> str:
+    """Resolver: name of the folder of the job whose whole configuration is `_root_`."""
+    plain = copy.deepcopy(_root_)
+    with read_write(plain), open_dict(plain):
+        del plain["hydra"]
     try:
         options = OmegaConf.to_container(plain, resolve=True)
     except OmegaConfBaseException:  # of which the job itself will tell
         return f"{number}-{name}"
-    sweep, overrides = Path(cfg.hydra.sweep.dir), list(cfg.hydra.overrides.task)
+    sweep, overrides = Path(_root_.hydra.sweep.dir), list(_root_.hydra.overrides.task)
     return job_folder(sweep, number, name, options, overrides)
 
 
