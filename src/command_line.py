@@ -127,13 +127,24 @@ def _rewrite_one(argument: str, known: Collection[str], sweeps: bool) -> str:
         return argument
     if known or option == "ponder":
         return rewrite_choice(_quote_unreadable(argument, sweeps), known)
-    if option.startswith("hydra.") and (option in PATH_OPTIONS or option.startswith(PARAMS)):
-        name, _, value = argument.partition("=")  # never a sweep
-        home = option in PATH_OPTIONS and value.startswith("~/")
-        return quote_path(f"{name}={Path(value).expanduser()}" if home else argument)
+    if option.startswith("hydra."):
+        return _rewrite_option_of_hydra(argument, option)
     if _is_text(option):
         return _quote_each(argument) if sweeps else quote_path(argument)
     return _quote_unreadable(argument, sweeps)
+
+
+def _rewrite_option_of_hydra(argument: str, option: str) -> str:
+    """One of Hydra's own overrides, which are never swept over."""
+    name, _, value = argument.partition("=")
+    if option in PATH_OPTIONS:
+        home = value.startswith("~/")
+        return quote_path(f"{name}={Path(value).expanduser()}" if home else argument)
+    if option.startswith(PARAMS):
+        quoted = quote_path(argument).partition("=")[2]
+        # Hydra cannot add a key to what is null, as the parameters of a sweep are by default.
+        return f"++{PARAMS[:-1]}={{{option.removeprefix(PARAMS)}: {quoted}}}"
+    return _quote_unreadable(argument, sweeps=False)
 
 
 def _hydra_first(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -108,6 +108,8 @@ def _line(error: BaseException, again: str = _SAME) -> str | None:
 
 
 def _line_of_hydra(error: Exception, conf: Path | None) -> str | None:
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return f"{error}: give each group the name of one of its files, in quotes if it is no text"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if mistake := _user_error_behind(error):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dact.command_line import cost_name
+from dact.groups import cost_name
 from dact.options import ADAPTIVE_NETWORKS
 
 #: Groups of options that decide what is trained.
