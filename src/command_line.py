@@ -140,10 +140,6 @@ def _rewrite_option_of_hydra(argument: str, option: str) -> str:
     if option in PATH_OPTIONS:
         home = value.startswith("~/")
         return quote_path(f"{name}={Path(value).expanduser()}" if home else argument)
-    if option.startswith(PARAMS):
-        quoted = quote_path(argument).partition("=")[2]
-        # Hydra cannot add a key to what is null, as the parameters of a sweep are by default.
-        return f"++{PARAMS[:-1]}={{{option.removeprefix(PARAMS)}: {quoted}}}"
     return _quote_unreadable(argument, sweeps=False)
 
 
@@ -222,6 +218,9 @@ def rewrite(
     folders = config_folders([*own, *overrides], conf)
     sweeps = any(argument in MULTIRUN for argument in own)
     for argument in overrides:
+        if sweeps and key_of(argument).startswith(PARAMS):  # what it means, and Hydra cannot add
+            name, _, values = argument.partition("=")
+            argument = f"{key_of(name).removeprefix(PARAMS)}={_unquote(values)}"
         group = key_of(argument)
         known = set(choices(group, folders)) | set(ponder_files if group == "ponder" else ())
         own.append(_rewrite_one(argument, sorted(known), sweeps))
