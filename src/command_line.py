@@ -7,7 +7,6 @@ arguments on to the processes it starts.
 """
 
 import difflib
-import os
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dact.groups import choices, read, rewrite_choice
+from dact.hydra_options import hydra_first
 from dact.schema import Config
 
 #: Options whose values are paths; addresses, whose options end in `.url`, are quoted like them.
@@ -43,15 +43,6 @@ TEXT_OPTIONS = tuple(
 PARAMS = "hydra.sweeper.params."
 #: What starts a sweep.
 MULTIRUN = ("-m", "--multirun")
-#: Options of Hydra that have a value, and their short names.
-_FOLLOWED = {
-    "--config-dir": "-cd",
-    "--config-path": "-cp",
-    "--config-name": "-cn",
-    "--cfg": "-c",
-    "--package": "-p",
-    "--experimental-rerun": "",
-}
 _FUNCTION = re.compile(r"\s*\w+\(.*\)\s*", re.DOTALL)
 
 
@@ -143,41 +134,6 @@ def _rewrite_option_of_hydra(argument: str, option: str) -> str:
     return _quote_unreadable(argument, sweeps=False)
 
 
-def _hydra_first(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's own options, each in one word, and the overrides.
-
-    Hydra's parser stops reading overrides at an option of its own that stands among them.
-    """
-    own, overrides, words = [], [], list(arguments)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        name, attached, value = word.partition("=")
-        full = [k for k, short in _FOLLOWED.items() if name in (k, short)]
-        full = full or [k for k in _FOLLOWED if name.startswith("--") and k.startswith(name)]
-        if len(full) != 1:
-            own.append(word)
-            continue
-        if not attached:
-            if not words:
-                own.append(word)
-                continue
-            value = words.pop(0)
-        own.append(f"{full[0]}={_from_here(full[0], value)}")
-    return own, overrides
-
-
-def _from_here(option: str, value: str) -> str:
-    """Folders of configurations, made absolute: they are of the folder where this was typed."""
-    if option not in ("--config-dir", "--config-path") or "://" in value:
-        return value
-    path = Path(value).expanduser()
-    # To Hydra a relative --config-path is one beside the program.
-    return os.path.abspath(path) if option == "--config-dir" or path.is_dir() else value
-
-
 def config_folders(arguments: Sequence[str], conf: Path | None) -> list[Path]:
     """Where configurations are looked for.
 
@@ -214,7 +170,7 @@ def rewrite(
     >>> rewrite(["-m", "ckpt_path=a/x.ckpt,b/y.ckpt"], [])
     ['-m', "ckpt_path='a/x.ckpt','b/y.ckpt'"]
     """
-    own, overrides = _hydra_first(arguments)
+    own, overrides = hydra_first(arguments)
     folders = config_folders([*own, *overrides], conf)
     sweeps = any(argument in MULTIRUN for argument in own)
     for argument in overrides:

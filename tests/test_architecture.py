@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 #: Every file of the package, lowest first: a file imports only from names before its own. A new
 #: file has to be put where it belongs. "." is the `__init__` of the package before the colon.
 LAYERS = """
-errors allocator batch options schema groups command_line stopping run_folder records streams
-one_line checks sweeps config hydra_app console word_vectors
+errors allocator batch options schema groups hydra_options command_line stopping
+run_folder records streams one_line checks sweeps config hydra_app console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
 datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
 datamodules: processes
