@@ -13,10 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dact import checks, command_line, records, run_folder
+from dact import checks, hydra_app, records, run_folder, sweeps
 from dact import config as configs
 from dact.console import silence_libraries
-from dact.one_line import ends_in_one_line, one_line_errors
+from dact.one_line import ends_in_one_line
 
 CONF = Path(__file__).parent / "conf"
 
@@ -48,7 +48,8 @@ def run(
     silence_libraries()
     config = configs.resolve(cfg)
     if sweep:
-        return execute_in_sweep(config, folder, typed, Path(__file__))
+        program = [str(Path(__file__)), *sweeps.arguments_of_hydra(CONF)]
+        return execute_in_sweep(config, folder, typed, program)
     return execute(config, folder, typed)
 
 
@@ -58,6 +59,4 @@ def ponder_files() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = command_line.rewrite(sys.argv[1:], ponder_files())
-    configs.register()
-    sys.exit(one_line_errors(main, CONF))
+    sys.exit(hydra_app.start(main, CONF, ponder_files()))

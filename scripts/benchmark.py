@@ -28,6 +28,7 @@ from dact.allocator import keep_freed_memory
 from dact.batch import VQABatch
 from dact.losses import answer_loss, total_loss
 from dact.models import MACNetwork
+from dact.one_line import one_line_errors
 
 
 def runner(case: Case, network: torch.nn.Module, batch: VQABatch) -> Callable[[], None]:
@@ -207,4 +208,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(one_line_errors(main))

@@ -11,10 +11,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from dact import checks, command_line, config
+from dact import checks, hydra_app
 from dact.downloads import download
 from dact.errors import UserError
-from dact.one_line import ends_in_one_line, one_line_errors
+from dact.one_line import ends_in_one_line
 from dact.schema import DownloadConfig
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -60,6 +60,4 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
-    config.register()
-    sys.exit(one_line_errors(run, CONF))
+    sys.exit(hydra_app.start(run, CONF))

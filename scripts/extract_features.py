@@ -14,12 +14,12 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from dact import checks, command_line, config
+from dact import checks, hydra_app
 from dact.allocator import keep_freed_memory
 from dact.datamodules.provenance import has_random_weights
 from dact.errors import UserError
 from dact.extraction import choose_devices, extract, find_images, find_others, load_backbone
-from dact.one_line import ends_in_one_line, one_line_errors
+from dact.one_line import ends_in_one_line
 from dact.schema import ExtractionConfig
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -90,6 +90,4 @@ def splits_of(root: Path, options: ExtractionConfig) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
-    config.register()
-    sys.exit(one_line_errors(main, CONF))
+    sys.exit(hydra_app.start(main, CONF))

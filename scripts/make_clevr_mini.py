@@ -9,10 +9,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from dact import command_line, config
+from dact import config, hydra_app
 from dact.datamodules import clevr_mini, gqa_mini
 from dact.errors import UserError
-from dact.one_line import ends_in_one_line, one_line_errors
+from dact.one_line import ends_in_one_line
 
 GENERATORS = {"clevr_mini": clevr_mini.generate, "gqa_mini": gqa_mini.generate}
 CONF = Path(__file__).parents[1] / "conf"
@@ -30,6 +30,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
-    config.register()
-    sys.exit(one_line_errors(main, CONF))
+    sys.exit(hydra_app.start(main, CONF))

@@ -9,9 +9,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from dact import command_line, config
+from dact import config, hydra_app
 from dact.datamodules import build_datamodule
-from dact.one_line import ends_in_one_line, one_line_errors
+from dact.one_line import ends_in_one_line
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -30,6 +30,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = command_line.rewrite(sys.argv[1:], [])
-    config.register()
-    sys.exit(one_line_errors(main, CONF))
+    sys.exit(hydra_app.start(main, CONF))

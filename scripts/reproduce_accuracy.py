@@ -11,7 +11,7 @@ from reproduce_plan import USUAL, Size
 from reproduce_statistics import Resamples, interval
 from reproduce_verdict import Claim, listed, percent, spread_text, verdict
 
-from dact.command_line import cost_name
+from dact.groups import cost_name
 
 #: Accuracy that a larger N may cost before it counts as harm.
 HARM = 0.005

@@ -11,7 +11,7 @@ from reproduce_plan import Training
 from reproduce_runs import last_checkpoint
 
 from dact.batch import VQABatch
-from dact.command_line import cost_name
+from dact.groups import cost_name
 from dact.models import DACT, MACNetwork
 from dact.models.halting import make_bound
 from dact.runs.restore import Restored, open_data, restore

@@ -50,7 +50,7 @@ def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
 def machine() -> str:
     """What the figures were measured on."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{os.cpu_count()} cores, {names[0] if names else platform.processor()}"
 

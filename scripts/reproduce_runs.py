@@ -150,7 +150,9 @@ class Trainer:
         with (own / _SECONDS).open("a") as file:
             file.write(f"{time.monotonic() - begin:.1f}\n")
         if status:
-            lines = [line for line in log.read_text("utf-8").splitlines() if line.strip()]
+            lines = [
+                line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()
+            ]
             raise UserError(f"{training.name} failed: {lines[-1] if lines else status} ({log})")
 
     def _call(self, typed: Sequence[str], log: Path) -> int:

@@ -19,7 +19,7 @@ from reproduce_statistics import (
 )
 from reproduce_verdict import Claim, spread_text, verdict
 
-from dact.command_line import cost_name
+from dact.groups import cost_name
 
 #: By which mean steps may rise from one τ to the next, and must fall over all of them.
 RISE, FALL = 0.1, 0.25

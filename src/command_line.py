@@ -1,8 +1,8 @@
 """What users type, made into what Hydra understands, and what they meant where it is neither.
 
-Hydra 1.3 reads `ponder=5e-3` as a number and refuses numbers as group choices, it stops at '='
-and blanks in paths, and it wants `-m` before the options. All are rewritten before Hydra sees the
-arguments. Rewriting twice changes nothing more, which matters because Lightning passes the
+Hydra stops at '=', blanks and letters beyond ASCII in paths and texts, takes only names in its
+groups, and wants its own options, such as `-m`, before ours. All is rewritten before Hydra sees
+the arguments. Rewriting twice changes nothing more, which matters because Lightning passes the
 arguments on to the processes it starts.
 """
 
@@ -11,10 +11,11 @@ import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import is_dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from dact.groups import choices, read, rewrite_choice
+from dact.hydra_options import hydra_first
 from dact.schema import Config
 
 #: Options whose values are paths; addresses, whose options end in `.url`, are quoted like them.
@@ -28,16 +29,21 @@ PATH_OPTIONS = (
     "attentions",
     "backbone.weights",
     "output_dir",
+    "trainer.default_root_dir",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
 )
+#: Options of loggers whose values are texts.
+TEXT_OPTIONS = tuple(
+    f"logger.{name}"
+    for name in ("project", "name", "notes", "group", "entity", "id", "version", "job_type")
+)
+#: Where Hydra has the values of a sweep as texts.
+PARAMS = "hydra.sweeper.params."
 #: What starts a sweep.
 MULTIRUN = ("-m", "--multirun")
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+_FUNCTION = re.compile(r"\s*\w+\(.*\)\s*", re.DOTALL)
 
 
 def _unquote(text: str) -> str:
@@ -46,92 +52,135 @@ def _unquote(text: str) -> str:
     return text[1:-1] if quoted else text
 
 
-def cost_name(cost: float) -> str:
-    """A ponder cost as short as it can be written: 0, 5e-3, 1.5e-3, 2e+1, nan.
-
-    >>> [cost_name(value) for value in (0.0, 0.005, 0.0015, 20.0, 1.0)]
-    ['0', '5e-3', '1.5e-3', '2e+1', '1']
-    """
-    if cost == 0 or cost != cost or abs(cost) == float("inf"):
-        return f"{abs(cost):g}" if cost == 0 else f"{cost:g}"
-    # The shortest digits that give this very number.
-    mantissa, exponent = f"{Decimal(repr(cost)):e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    power = int(exponent)
-    return mantissa if power == 0 else f"{mantissa}e{power:+d}"
-
-
-def rewrite_ponder(argument: str, files: Collection[str]) -> str:
-    """Rewrite one `ponder=…` argument.
-
-    Numbers that have a file become its quoted name. As soon as one number of a list has no file,
-    the whole list overrides the cost itself. Names pass.
-
-    Args:
-        argument: for instance `ponder=5e-3`, `ponder=1e-3,3e-3` or `ponder='5e-3'`.
-        files: names of the choices, without ending.
-
-    >>> rewrite_ponder("ponder=0.005", ["5e-3"]), rewrite_ponder("ponder=5e-3,3e-3", ["5e-3"])
-    ("ponder='5e-3'", 'ponder.cost=5e-3,3e-3')
-    """
-    _, _, value = argument.partition("=")
-    by_cost = {_number(name): name for name in files if _number(name) is not None}
-    parts = [_unquote(part) for part in value.split(",")]
-    costs = [_number(part) for part in parts]
-    if all(cost is None for cost in costs):
-        return argument
-    if None not in costs and any(cost not in by_cost for cost in costs):
-        return "ponder.cost=" + ",".join(cost_name(cost) for cost in costs)
-    named = [
-        part if cost is None else f"'{by_cost.get(cost, part)}'"
-        for part, cost in zip(parts, costs, strict=True)
-    ]
-    return "ponder=" + ",".join(named)
-
-
 def quote_path(argument: str) -> str:
-    """Quote the path in `option=path` so that Hydra takes it as it is.
+    """Quote the text in `option=text` so that Hydra takes it as it is.
 
     >>> quote_path("ckpt_path=logs/a=b c/last.ckpt")
     "ckpt_path='logs/a=b c/last.ckpt'"
     """
     option, _, path = argument.partition("=")
-    if path.strip() != _unquote(path) or path in ("", "null"):
+    if path in ("", "null"):
         return argument
+    if path.strip() != _unquote(path):
+        if read(argument) is not None:
+            return argument
+        path = _unquote(path)  # quoted by somebody who did not look into it
     # To Hydra a backslash is itself, unless a quote follows.
     before_quotes = re.compile(r"(\\*)('|\Z)")
     escaped = before_quotes.sub(lambda found: found[1] * 2 + found[2].replace("'", r"\'"), path)
     return f"{option}='{escaped}'"
 
 
-def _quote_paths(argument: str) -> str:
-    """Quote each path of a list of them, unless there is a file whose name has the comma."""
+def _quote_each(argument: str) -> str:
+    """Quote each text of a list of them, unless there is a file whose name has the comma."""
     option, _, value = argument.partition("=")
-    if "," not in value or value.strip() != _unquote(value) or Path(value).expanduser().exists():
+    if value.strip() != _unquote(value) or Path(value).expanduser().exists():
         return quote_path(argument)
-    quoted = [quote_path(f"{option}={path}").partition("=")[2] for path in value.split(",")]
+    if _FUNCTION.fullmatch(value) and read(argument) is not None:
+        return argument
+    quoted = [quote_path(f"{option}={text}").partition("=")[2] for text in value.split(",")]
     return f"{option}={','.join(quoted)}"
 
 
-def rewrite(arguments: Sequence[str], ponder_files: Collection[str]) -> list[str]:
+def _is_text(option: str) -> bool:
+    return option in (*PATH_OPTIONS, *TEXT_OPTIONS) or option.endswith(".url")
+
+
+def _quote_unreadable(argument: str, sweeps: bool) -> str:
+    """Quote what Hydra cannot read, unless that helps nobody."""
+    option, _, value = argument.partition("=")
+    if read(argument) is not None or _FUNCTION.fullmatch(value):  # of which Hydra says more
+        return argument
+    if listed := re.fullmatch(r"\s*\[(.*)\]\s*", value, re.DOTALL):
+        quoted = f"{option}=[{_quote_each(f'{option}={listed[1]}').partition('=')[2]}]"
+    else:
+        quoted = _quote_each(argument) if sweeps else quote_path(argument)
+    return quoted if read(quoted) is not None else argument
+
+
+def rewrite_one(argument: str, folders: Sequence[Path], *, sweeps: bool = False) -> str:
+    """One override as Hydra should see it.
+
+    Args:
+        argument: for instance `ponder=5e-3`.
+        folders: where configurations are.
+        sweeps: whether commas are between the values of a sweep.
+
+    Raises:
+        UserError: a group does not take such values.
+    """
+    return _rewrite_one(argument, choices(key_of(argument), folders), sweeps)
+
+
+def _rewrite_one(argument: str, known: Collection[str], sweeps: bool) -> str:
+    option = key_of(argument)
+    if "=" not in argument:
+        return argument
+    if known or option == "ponder":
+        return rewrite_choice(_quote_unreadable(argument, sweeps), known)
+    if option.startswith("hydra."):
+        return _rewrite_option_of_hydra(argument, option)
+    if _is_text(option):
+        return _quote_each(argument) if sweeps else quote_path(argument)
+    return _quote_unreadable(argument, sweeps)
+
+
+def _rewrite_option_of_hydra(argument: str, option: str) -> str:
+    """One of Hydra's own overrides, which are never swept over."""
+    name, _, value = argument.partition("=")
+    if option in PATH_OPTIONS:
+        home = value.startswith("~/")
+        return quote_path(f"{name}={Path(value).expanduser()}" if home else argument)
+    return _quote_unreadable(argument, sweeps=False)
+
+
+def config_folders(arguments: Sequence[str], conf: Path | None) -> list[Path]:
+    """Where configurations are looked for.
+
+    Args:
+        arguments: rewritten.
+        conf: where they are anyway.
+    """
+    found = [conf] if conf else []
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        if option in ("--config-dir", "--config-path"):
+            found.append(Path(value))
+        elif key_of(option) == "hydra.searchpath" and (override := read(argument)):
+            paths = override.value() if isinstance(override.value(), list) else []
+            found += [Path(str(path).removeprefix("file://")) for path in paths]
+    return found
+
+
+def rewrite(
+    arguments: Sequence[str], ponder_files: Collection[str], conf: Path | None = None
+) -> list[str]:
     """The whole command line (without the program) as Hydra should see it.
+
+    Args:
+        arguments: what was typed.
+        ponder_files: names of the ponder costs that have a file.
+        conf: where configurations are.
+
+    Raises:
+        UserError: a group does not take such values.
 
     >>> rewrite(["model=dact", "-m", "ponder=5e-3,0"], ["0", "5e-3"])
     ['-m', 'model=dact', "ponder='5e-3','0'"]
     >>> rewrite(["-m", "ckpt_path=a/x.ckpt,b/y.ckpt"], [])
     ['-m', "ckpt_path='a/x.ckpt','b/y.ckpt'"]
     """
-    rewritten = []
-    sweeps = any(argument in MULTIRUN for argument in arguments)
-    # Hydra's parser stops reading options of ours at an option of its own that stands among them.
-    for argument in sorted(arguments, key=lambda argument: argument not in MULTIRUN):
-        option = argument.partition("=")[0]
-        if option == "ponder":
-            argument = rewrite_ponder(argument, ponder_files)
-        elif (option in PATH_OPTIONS or option.endswith(".url")) and "=" in argument:
-            argument = _quote_paths(argument) if sweeps else quote_path(argument)
-        rewritten.append(argument)
-    return rewritten
+    own, overrides = hydra_first(arguments)
+    folders = config_folders([*own, *overrides], conf)
+    sweeps = any(argument in MULTIRUN for argument in own)
+    for argument in overrides:
+        if sweeps and key_of(argument).startswith(PARAMS):  # what it means, and Hydra cannot add
+            name, _, values = argument.partition("=")
+            argument = f"{key_of(name).removeprefix(PARAMS)}={_unquote(values)}"
+        group = key_of(argument)
+        known = set(choices(group, folders)) | set(ponder_files if group == "ponder" else ())
+        own.append(_rewrite_one(argument, sorted(known), sweeps))
+    return own
 
 
 def for_shell(arguments: Sequence[str]) -> str:
@@ -143,10 +192,11 @@ def for_shell(arguments: Sequence[str]) -> str:
     words = []
     for argument in arguments:
         option, _, value = argument.partition("=")
-        if option in PATH_OPTIONS and (quoted := re.fullmatch(r"'(.*)'", value, re.DOTALL)):
+        if quoted := re.fullmatch(r"'(.*)'", value, re.DOTALL):
             before_quotes = re.compile(r"(\\+)('|\Z)")
-            value = before_quotes.sub(lambda m: m[1][: len(m[1]) // 2] + m[2], quoted[1])
-            words.append(f"{option}={shlex.quote(value)}")
+            inner = before_quotes.sub(lambda m: m[1][: len(m[1]) // 2] + m[2], quoted[1])
+            needless = _rewrite_one(f"{option}={inner}", (), sweeps=False) == argument
+            words.append(f"{option}={shlex.quote(inner)}" if needless else shlex.quote(argument))
         else:
             words.append(shlex.quote(argument))
     return " ".join(words)
@@ -183,8 +233,8 @@ def what_was_meant(message: str, arguments: Sequence[str], conf: Path | None) ->
     missing = re.search(r"Could not find '(\w+)/(.+)'", message)
     if missing and conf:
         group, name = missing.groups()
-        files = (conf / group).rglob("*.yaml")
-        known = sorted(str(path.relative_to(conf / group).with_suffix("")) for path in files)
+        searched = [Path(path) for path in re.findall(r"path=file://(.+)", message)]
+        known = choices(group, [conf, *searched])
         meant = _nearest(name, known)
         advice = f"did you mean {meant}?" if meant else f"choose {', '.join(known)}"
         return f"there is no {group}={name}: {advice}"

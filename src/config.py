@@ -3,11 +3,8 @@
 Types are in `dact.schema`, values in `conf/`, checks in `dact.checks`.
 """
 
-import itertools
 import netrc
 import os
-import sys
-import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,18 +13,20 @@ from urllib.parse import urlsplit
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from dact import command_line, run_folder
+from dact import command_line, run_folder, sweeps
 from dact.errors import UserError
 from dact.options import BEYOND_THE_MAC, BackboneOptions, NetworkOptions
 from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig
 
-#: Where sweeps are, by the time when they began.
-SWEEPS = Path("logs", "multirun")
+#: Options of loggers that name one run.
+NAMES_OF_A_RUN = tuple(
+    f"logger.{name}"
+    for name in ("id", "name", "version", "resume", "run_id", "run_name", "experiment_key")
+)
 
 
 def register() -> None:
@@ -41,43 +40,7 @@ def register() -> None:
         ("wandb_offline", _without_wandb_key),
     ):
         OmegaConf.register_new_resolver(name, resolver, replace=True)
-    # The jobs of a sweep have the cache, and with it the folder, of the sweep itself.
-    OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, replace=True, use_cache=True)
-
-
-def _sweep_folder() -> str:
-    """The folder of the newest sweep that was typed in the same words, or a new one."""
-    own = [text.lstrip("+~") for text in sys.argv[1:]]
-    typed = [text for text in own if not text.startswith(("-", "hydra.", "hydra/"))]
-    for path in sorted(SWEEPS.glob("*/multirun.yaml"), reverse=True):
-        try:
-            known = list(OmegaConf.load(path).hydra.overrides.task)
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException):  # of a killed process
-            continue
-        if [text.lstrip("+~") for text in known] == typed:
-            return str(path.parent)
-    return str(_new_folder(SWEEPS / time.strftime("%Y-%m-%d_%H-%M-%S")))
-
-
-def _new_folder(wanted: Path) -> Path:
-    """Make a folder of this name, or with a number after it if somebody has just made that.
-
-    Raises:
-        UserError: nothing can be written there.
-    """
-    for number in itertools.count(1):
-        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {folder.parent}: {error.strerror}; "
-                "give another place with hydra.sweep.dir=PATH"
-            ) from error
-        return folder
-    raise AssertionError("there is always another number")
+    sweeps.register()
 
 
 #: Where `wandb login` says it was; newer versions write the first of them.
@@ -102,7 +65,9 @@ def resolve(cfg: DictConfig) -> Config:
 
 def compose(overrides: Iterable[str]) -> Config:
     """What these overrides would have given on the command line; only while Hydra is running."""
-    return resolve(hydra.compose("config", overrides=list(overrides)))
+    running = HydraConfig.initialized()
+    name = HydraConfig.get().job.config_name if running else "config"
+    return resolve(hydra.compose(name, overrides=list(overrides)))
 
 
 def read_backbone(conf: Path, name: str) -> BackboneOptions:
@@ -190,7 +155,7 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
     shape = [field.name for field in fields(NetworkOptions) if field.name not in other]
     parts = ("data.", "trainer", "seed", "logger", "model.dropout.")
     lengths = ("max_epochs", "min_epochs", "max_steps", "min_steps")
-    dropped = tuple(f"trainer.{name}" for name in lengths)
+    dropped = (*(f"trainer.{name}" for name in lengths), *NAMES_OF_A_RUN)
     data = config.data.name
     if config.data.grow_vocabulary:
         data = config.data.trained_first or data
@@ -246,6 +211,10 @@ def _tokenizer(config: Config, saved: Mapping[str, Any], keys: Collection[str]) 
     return known
 
 
+def _chooses_nothing(override: str) -> bool:
+    return command_line.key_of(override) == "experiment" and override.endswith(("=none", "='none'"))
+
+
 def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str]) -> Config:
     """The configuration to evaluate a checkpoint with: its own network, the typed data.
 
@@ -257,7 +226,7 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
     Raises:
         UserError: an option of the network was typed that the checkpoint decides.
     """
-    keys = {command_line.key_of(text) for text in typed}
+    keys = {command_line.key_of(text) for text in typed if not _chooses_nothing(text)}
     _check_decided(config, saved, keys)
     taken: dict[str, Any] = {"model": dict(saved["model"]), "ponder": saved["ponder"]}
     taken["model"] |= {"compile": config.model.compile, "compile_mode": config.model.compile_mode}

@@ -36,7 +36,7 @@ class _ContinuedWriter(ExperimentWriter):
         path = Path(self.metrics_file_path)
         if not path.exists():
             return
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             rows = [row for row in reader if _is_whole(row) and int(row["step"]) < step]
             self.metrics_keys = list(reader.fieldnames or [])
@@ -45,12 +45,12 @@ class _ContinuedWriter(ExperimentWriter):
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         """Give the file new columns; Lightning's own empties it first, and may be killed then."""
         path = Path(self.metrics_file_path)
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             self._replace(path, list(csv.DictReader(file)))
 
     def _replace(self, path: Path, rows: Iterable[dict[str, Any]]) -> None:
         temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", newline="") as file:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)

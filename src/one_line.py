@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dact import command_line, run_folder
 from dact.errors import UserError
 from dact.locks import hdf5_lock_problem
+from dact.streams import set_up_output
 
 #: In the environment when it was us who set HYDRA_FULL_ERROR.
 _SET_BY_US = "DACT_ONE_LINE_ERRORS"
@@ -38,6 +39,7 @@ def one_line_errors(main: Callable[[], Any], conf: Path | None = None) -> int:
         main: the program, with or without Hydra.
         conf: folder of the config groups, to name the nearest choice.
     """
+    set_up_output()
     if _traceback_wanted():
         main()
         return 0
@@ -56,10 +58,15 @@ def one_line_errors(main: Callable[[], Any], conf: Path | None = None) -> int:
 
 
 def ends_in_one_line(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorator under `hydra.main`: a user's mistake ends the program before Hydra reports it."""
+    """Decorator under `hydra.main`: a user's mistake ends the program before Hydra reports it.
+
+    Relative paths mean the folder where the command was typed, also with `hydra.job.chdir=true`.
+    """
 
     @functools.wraps(task)
     def wrapped(cfg: DictConfig) -> Any:
+        if HydraConfig.initialized():
+            os.chdir(HydraConfig.get().runtime.cwd)  # Hydra goes back by itself
         try:
             return task(cfg)
         except Exception as error:
@@ -109,6 +116,8 @@ def _line(error: BaseException, again: str = _SAME) -> str | None:
 
 
 def _line_of_hydra(error: Exception, conf: Path | None) -> str | None:
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return f"{error}: give each group the name of one of its files, in quotes if it is no text"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if mistake := _user_error_behind(error):

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dact.command_line import cost_name
 from dact.errors import UserError
+from dact.groups import cost_name
 from dact.locks import Lock
 from dact.options import ADAPTIVE_NETWORKS
 from dact.stopping import slurm_job, was_requeued
@@ -165,7 +165,8 @@ def _lock_of(folder: Path) -> Lock:
 def write_whole(path: Path, text: str) -> None:
     """Write a file in UTF-8 that is there in whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, "utf-8")
+    # Bytes of the command line that are no text in this locale come out as they came in.
+    temporary.write_text(text, "utf-8", "surrogateescape")
     os.replace(temporary, path)
 
 
@@ -201,7 +202,7 @@ def result_in(folder: Path) -> dict[str, Any] | None:
 def note_job(folder: Path) -> None:
     """Note which cluster job a run is, so that it goes on in its folder when it is requeued."""
     if job := _job_and_command():
-        (folder / _JOB).write_text(job)
+        (folder / _JOB).write_text(job, "utf-8")
 
 
 def _job_and_command() -> str | None:
@@ -215,7 +216,7 @@ def _folder_of_requeued_job(name: str) -> Path | None:
         return None
     for folder in reversed(folders_of("fit", name)):
         note = folder / _JOB
-        if note.is_file() and note.read_text() == _job_and_command():
+        if note.is_file() and note.read_text("utf-8") == _job_and_command():
             return folder
     return None
 

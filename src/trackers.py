@@ -6,7 +6,9 @@ Neither is imported here: `conf/logger/` names what is needed of them.
 import importlib.util
 import os
 import secrets
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,40 @@ from dact.errors import UserError
 
 #: In the run folder: which W&B run a resumed run goes on with.
 RUN_ID = "wandb_run_id"
+#: What in the environment tells a tracker which one run this is.
+IDENTITIES = (
+    "WANDB_RUN_ID",
+    "WANDB_NAME",
+    "WANDB_RESUME",
+    "WANDB_SWEEP_ID",
+    "COMET_EXPERIMENT_KEY",
+    "MLFLOW_RUN_ID",
+    "NEPTUNE_CUSTOM_RUN_ID",
+)
+
+
+@contextmanager
+def nameless() -> Iterator[None]:
+    """Around a run that the environment does not name: a job of a sweep, or a MAC trained first.
+
+    What names one run in the environment is not there meanwhile, also not for programs that are
+    started.
+    """
+    names = {name: os.environ.pop(name) for name in IDENTITIES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(names)
+        if names and (wandb := sys.modules.get("wandb")):
+            wandb.teardown()  # it reads its environment once, and the next run has another
 
 
 class WandbRun(WandbLogger):
     """A run of Weights & Biases, which stays on this machine unless an upload is asked for.
 
-    A run that is resumed in its folder goes on with the same id, but for WANDB_RUN_ID, which the
-    agents of W&B's own sweeps set. WANDB_MODE may be offline or disabled, whatever is given here.
+    A run that is resumed in its folder goes on with the same id; a new one takes the one that is
+    given, else WANDB_RUN_ID. Of an agent of W&B's own sweeps each run takes the agent's id.
+    WANDB_MODE may be offline or disabled, whatever is given here.
 
     Args:
         save_dir: the run folder; W&B makes a folder `wandb` in it.
@@ -33,7 +62,11 @@ class WandbRun(WandbLogger):
         offline: keep the run here; `wandb sync` may send it later.
         report: log the report on the reasoning, made at the end of training, as an artefact.
         histogram: `wandb.Histogram`; None: log no histogram.
-        options: further arguments of `wandb.init`, such as `entity`, `group` and `tags`.
+        options: further arguments of `wandb.init`, such as `entity`, `group` and `tags`; `id`, or
+            `version` as Lightning calls it, is that of this run alone.
+
+    Raises:
+        UserError: another run of the same sweep has the id, or the resumed run another one.
     """
 
     def __init__(
@@ -55,7 +88,9 @@ class WandbRun(WandbLogger):
         options |= {"mode": mode, "resume": "allow" if mode == "online" else None}
         self._kept = Path(save_dir) / RUN_ID
         self._disabled = mode == "disabled"
-        identity = os.environ.get("WANDB_RUN_ID") or _read(self._kept) or secrets.token_hex(4)
+        given = options.pop("id", None) or options.pop("version", None)
+        options.pop("version", None)
+        identity = _identity(self._kept, None if given is None else str(given))
         super().__init__(name, save_dir, version=identity, project=project, **options)
         self._wandb_init.pop("anonymous", None)  # W&B warns of it, and Lightning always gives it
         self.report = report and not self._disabled
@@ -139,6 +174,33 @@ class TensorBoardRun(TensorBoardLogger):
 def _mode(offline: bool) -> str:
     mode = os.environ.get("WANDB_MODE") or "online"
     return "offline" if mode == "dryrun" or (offline and mode != "disabled") else mode
+
+
+def _identity(kept: Path, given: str | None) -> str:
+    """The id of a run: the agent's, the one that it began with, a given one, or a new one.
+
+    Args:
+        kept: file that holds the id that the run began with.
+        given: by an option.
+
+    Raises:
+        UserError: the id is that of another run of the same sweep, or not that of this run.
+    """
+    named, before = os.environ.get("WANDB_RUN_ID"), _read(kept)
+    if named and "WANDB_SWEEP_ID" in os.environ:
+        return named
+    if before and given not in (None, before):
+        raise UserError(
+            f"logger.id={given}: the run in {kept.parent} goes on as {before}: leave logger.id out"
+        )
+    if not before and given:
+        for other in kept.parent.parent.glob(f"*/{RUN_ID}"):
+            if _read(other) == given:
+                raise UserError(
+                    f"logger.id={given} is the run in {other.parent}: leave logger.id out, then "
+                    "each run has an id of its own"
+                )
+    return before or given or named or secrets.token_hex(4)
 
 
 def _read(path: Path) -> str | None:

@@ -151,7 +151,7 @@ def test_a_pool_that_cannot_be_started_is_one_line(monkeypatch):
 
 
 def unshared(size: str) -> list[str]:
-    """The beginning of a command for which /dev/shm has only `size`; skips where that is refused."""
+    """The start of a command whose /dev/shm has only `size`; skips where that is refused."""
     command = ["unshare", "-rm", "sh", "-c"]
     mount = f"mount -t tmpfs -o size={size} none /dev/shm"
     if not shutil.which("unshare") or subprocess.run([*command, mount], check=False).returncode:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import run
-from dact.command_line import PATH_OPTIONS, cost_name, quote_path, rewrite, rewrite_ponder
+from dact.command_line import PATH_OPTIONS, quote_path, rewrite
+from dact.errors import UserError
+from dact.groups import cost_name, rewrite_choice
 
 FILES = ["0", "1e-3", "5e-3", "1e-2", "low"]
 PATH_SIGNS = string.ascii_letters + string.digits + "=,'\"\\ ()[]{}:%@#~+-_./;!&|<>^*?äß漢"
@@ -71,13 +73,13 @@ def test_a_sweep_may_be_asked_for_anywhere():
 
 def test_numbers_that_have_a_file_become_group_choices():
     for name in set(run.ponder_files()) - {"budget"}:
-        override = parsed(rewrite_ponder(f"ponder={float(name)!r}", run.ponder_files()))
+        override = parsed(rewrite_choice(f"ponder={float(name)!r}", run.ponder_files()))
         assert (override.key_or_group, override.value()) == ("ponder", name)
 
 
 def test_names_stay_as_they_are():
-    assert rewrite_ponder("ponder=budget", run.ponder_files()) == "ponder=budget"
-    assert rewrite_ponder("ponder=5e-3,budget", FILES) == "ponder='5e-3',budget"
+    assert rewrite_choice("ponder=budget", run.ponder_files()) == "ponder=budget"
+    assert rewrite_choice("ponder=5e-3,budget", FILES) == "ponder='5e-3',budget"
 
 
 def test_a_file_whose_name_has_a_comma_is_one_file():
@@ -90,7 +92,7 @@ def test_a_file_whose_name_has_a_comma_is_one_file():
 @given(st.lists(COSTS, min_size=1, max_size=4))
 def test_a_list_keeps_its_numbers(costs):
     typed = "ponder=" + ",".join(map(repr, costs))
-    override = parsed(rewrite_ponder(typed, FILES))
+    override = parsed(rewrite_choice(typed, FILES))
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     assert [float(getattr(value, "text", value)) for value in values] == costs
     in_files = all(cost in (0, 1e-3, 5e-3, 1e-2) for cost in costs)
@@ -128,5 +130,8 @@ ARGUMENTS = st.one_of(
 
 @given(st.lists(ARGUMENTS, max_size=5))
 def test_rewriting_twice_changes_nothing_more(arguments):
-    once = rewrite(arguments, FILES)
+    try:
+        once = rewrite(arguments, FILES)
+    except UserError:  # of the group ponder, such as ponder=[1]
+        reject()
     assert rewrite(once, FILES) == once

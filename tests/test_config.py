@@ -24,12 +24,13 @@ GROUPS = {
 EXPERIMENTS = sorted(
     str(path.relative_to(CONF / "experiment").with_suffix(""))
     for path in (CONF / "experiment").rglob("*.yaml")
+    if path.stem != "none"
 )
 
 
 def test_every_file_is_reached_by_some_test():
     reached = {CONF / group / f"{name}.yaml" for group, names in GROUPS.items() for name in names}
-    reached |= {CONF / "experiment" / f"{name}.yaml" for name in EXPERIMENTS}
+    reached |= {CONF / "experiment" / f"{name}.yaml" for name in (*EXPERIMENTS, "none")}
     reached |= {CONF / f"{name}.yaml" for name in ("config", "script", "extract", "download")}
     reached |= set((CONF / "backbone").iterdir())  # by test_every_backbone_composes
     reached |= set((CONF / "archives").iterdir())  # by test_the_archives_are_those_of_the_dataset
@@ -78,6 +79,10 @@ def test_every_choice_composes(choice):
     if choice == "model=pondernet":  # its own β, unless another one is typed
         assert cfg.ponder.cost == 1e-2
         assert compose(choice, "ponder=5e-3").ponder.cost == 5e-3
+
+
+def test_no_experiment_changes_nothing():
+    assert compose("experiment=null") == compose("experiment=none") == compose()
 
 
 def test_the_defaults_are_those_of_the_readme():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY, TINY, Finished, command, compose
@@ -13,7 +14,7 @@ from test_run import IN_A_RUN_FOLDER
 from test_stopping import DROPOUT, stopped
 
 import run
-from dact import checkpoint, config, run_folder
+from dact import checkpoint, run_folder, sweeps
 from dact.errors import UserError
 
 
@@ -58,9 +59,8 @@ def test_an_evaluation_is_done_again(evaluate, trained, tmp_path):
 
 def test_sweeps_of_the_same_second_have_folders_of_their_own(monkeypatch):
     monkeypatch.setattr("time.strftime", lambda form: "2001-02-03_04-05-06")
-    for words in ("seed=0,1", "seed=2,3"):
-        monkeypatch.setattr("sys.argv", ["run.py", "-m", words])
-    first, second = (config._sweep_folder() for _ in range(2))
+    noted = [SimpleNamespace(task=[words], hydra=[]) for words in ("seed=0,1", "seed=2,3")]
+    first, second = (sweeps.sweep_folder(one, "config", []) for one in noted)
     assert (first, second) == (
         "logs/multirun/2001-02-03_04-05-06",
         "logs/multirun/2001-02-03_04-05-06-2",

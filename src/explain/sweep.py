@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dact.command_line import cost_name
+from dact.groups import cost_name
 from dact.options import ADAPTIVE_NETWORKS
 
 #: Groups of options that decide what is trained.
@@ -145,7 +145,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
     """A line per run or setting; a spread takes two columns."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for number, row in enumerate(rows):
             cells: dict[str, object] = {}

@@ -1,6 +1,5 @@
 """One run: alone, or as a job of a sweep."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from dact import run_folder
+from dact import run_folder, sweeps, trackers
 from dact.command_line import quote_path
 from dact.errors import UserError
 from dact.schema import Config
@@ -19,11 +18,6 @@ from .evaluate import evaluate
 from .fit import fit
 from .parts import say
 from .processes import starts_others
-
-#: Options that do not make a finished job another one.
-_IRRELEVANT = ("ckpt_path", "logger")
-#: Options of the trainer that may stop a run before it is over.
-_LIMITS = ("max_steps", "max_time")
 
 
 def execute(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
@@ -41,7 +35,7 @@ def execute(config: Config, folder: Path, typed: Sequence[str]) -> float | None:
 
 
 def execute_in_sweep(
-    config: Config, folder: Path, typed: Sequence[str], program: Path
+    config: Config, folder: Path, typed: Sequence[str], program: Sequence[str]
 ) -> float | None:
     """The same in a folder that the sweep has decided, and may have been begun before.
 
@@ -53,8 +47,9 @@ def execute_in_sweep(
         config: of the job.
         folder: of the job.
         typed: the overrides of the job.
-        program: run.py, which is started anew for a job on several devices: the processes that
-            Lightning starts repeat the command line, and would each begin the sweep again.
+        program: run.py and Hydra's arguments, started anew for a job on several devices: the
+            processes that Lightning starts repeat the command line, and would each begin the sweep
+            again.
 
     Raises:
         UserError: a run with other options has finished in the folder.
@@ -66,9 +61,10 @@ def execute_in_sweep(
     if known is not None and config.mode == "fit" and not _goes_on(known, config):
         say(f"finished before, and left as it is: {folder} (hydra.sweep.dir=NEW starts afresh)")
         return known["accuracy"]
-    if starts_others(config.trainer):
-        return _execute_program(config, folder, typed, program)
-    return _execute(config, folder, typed, go_on=True)
+    with trackers.nameless():
+        if starts_others(config.trainer):
+            return _execute_program(config, folder, typed, program)
+        return _execute(config, folder, typed, go_on=True)
 
 
 def _execute(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool) -> float | None:
@@ -79,44 +75,24 @@ def _execute(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool)
 
 
 def _execute_program(
-    config: Config, folder: Path, typed: Sequence[str], program: Path
+    config: Config, folder: Path, typed: Sequence[str], program: Sequence[str]
 ) -> float | None:
     own = [quote_path(f"hydra.run.dir={folder}")]
     if config.mode == "fit" and config.ckpt_path is None and run_folder.has_begun(folder):
         own.append("ckpt_path=last")
-    status = run_program([sys.executable, str(program), *typed, *own])
+    status = run_program([sys.executable, *program, *typed, *own])
     if status:
         raise UserError(f"the job in {folder} ended with status {status}")
     return (run_folder.result_in(folder) or {}).get("accuracy")
 
 
 def _goes_on(known: Mapping[str, Any], config: Config) -> bool:
-    """Whether a job that a limit of steps or time stopped is not yet where it shall stop now."""
-    stopped, most = known.get("stopped"), config.trainer.max_steps
-    return stopped is not None and (most == -1 or most > stopped["step"])
+    return sweeps.goes_on(known, asdict(config.trainer))
 
 
-def _check_same(folder: Path, result: Mapping[str, Any], config: Config) -> None:
-    """Options that did not exist yet were what they are by default."""
-    known = result["options"]
-    default, now = (json.loads(json.dumps(asdict(one))) for one in (Config(), config))
-    relevant = {name: value for name, value in now.items() if name not in _IRRELEVANT}
-    if _goes_on(result, config):  # beyond its limits
-        limits = {name: relevant["trainer"][name] for name in _LIMITS}
-        known = {**known, "trainer": known["trainer"] | limits}
-    difference = _first_difference(known, relevant, default)
+def _check_same(folder: Path, known: Mapping[str, Any], config: Config) -> None:
+    difference = sweeps.difference_of(known, asdict(config))
     if difference:
         raise UserError(
             f"{folder} holds a finished run with {difference}: give another hydra.sweep.dir"
         )
-
-
-def _first_difference(known: Any, now: Any, default: Any, name: str = "") -> str | None:
-    if not (isinstance(known, dict) and isinstance(now, dict)):
-        return None if known == now else f"{name}={known}, not {now}"
-    for key, value in now.items():
-        usual = default.get(key) if isinstance(default, dict) else None
-        own = f"{name}.{key}" if name else key
-        if found := _first_difference(known.get(key, usual), value, usual, own):
-            return found
-    return None

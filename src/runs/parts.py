@@ -30,6 +30,9 @@ from dact.word_vectors import read_word_vectors
 
 from .processes import refused_in_one_line, refused_options
 
+#: Where the errors of PyTorch's compilers are defined.
+_COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
+
 
 def set_up_process(config: Config) -> None:
     """What must be set before anything is made."""
@@ -152,10 +155,11 @@ def at_work(trainer: pl.Trainer) -> Iterator[None]:
     The next run in this process, as in a sweep, is then a run of its own.
 
     Raises:
-        UserError: a process that makes batches died, or Lightning refuses one of its options.
+        UserError: a process that makes batches died, Lightning refuses one of its options, or the
+            network cannot be compiled here.
     """
     try:
-        with dead_workers_in_one_line(), refused_in_one_line():
+        with dead_workers_in_one_line(), refused_in_one_line(), failed_compilers_in_one_line():
             yield
     except BaseException as error:
         # Lightning makes a SystemExit of an interrupt. The codes are those of W&B's own hooks.
@@ -163,6 +167,26 @@ def at_work(trainer: pl.Trainer) -> Iterator[None]:
         finish_logging(trainer, 255 if stopped else 1)
         raise
     finish_logging(trainer)
+
+
+@contextmanager
+def failed_compilers_in_one_line() -> Iterator[None]:
+    """Around all that runs a network which PyTorch may have to compile.
+
+    Raises:
+        UserError: instead of the errors of PyTorch's compilers.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(_COMPILERS):
+            raise
+        reason = " ".join(str(error).strip().partition("\n")[0].split())
+        raise UserError(
+            f"model.compile=true does not work here ({reason}): install a C++ "
+            "compiler such as g++, or name one in the environment variable CXX; on a GPU Triton "
+            "and a C compiler, CC, too. Or give model.compile=false"
+        ) from error
 
 
 def finish_logging(trainer: pl.Trainer, exit_code: int = 0) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
-from dact import command_line, run_folder, warm_start, word_vectors
+from dact import command_line, run_folder, trackers, warm_start, word_vectors
 from dact import config as configs
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
@@ -209,7 +209,11 @@ def _cached_mac(
         mac_run.mkdir(exist_ok=True)
         begun = agreed(bool(run_folder.checkpoints_in(mac_run)))
         own = ["ckpt_path=last"] if begun else []
-        train(configs.compose([*arguments, *own]), mac_run, arguments)
+        with trackers.nameless():
+            mac = configs.compose([*arguments, *own])
+            if not config.data.grow_vocabulary:  # else it is of other data
+                mac = replace(mac, data=config.data)  # also what no override says
+            train(mac, mac_run, arguments)
         found = agreed(warm_start.find(place))
         # Those of a limited run are not kept for others.
         trial = agreed(run_folder.checkpoints_in(mac_run))
