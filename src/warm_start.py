@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from dact import checkpoint as checkpoints
-from dact import checkpoint_file
+from dact import checkpoint_checks, checkpoint_file
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
 from dact.growth import widened
@@ -122,13 +122,13 @@ def load_into(
         other = f" or another {grown_for}" if grown_for not in (None, "mac") else ""
         raise UserError(f"warm_start={path} holds a {start.model}: start from a plain mac{other}")
     made = {name: value for name, value in (made_by or {}).items() if name != "grid_size"}
-    checkpoints.check_features(checkpoints.describe(checkpoint), made, path)
+    checkpoint_checks.check_features(checkpoints.describe(checkpoint), made, path)
     weights = checkpoints.network_weights(checkpoint)
     known = Vocabulary.from_dict(start.vocabulary)
     if grown_for is not None and vocabulary.extends(known):
         weights = widened(weights, network, known, vocabulary)
     else:
-        checkpoints.check_vocabulary(checkpoint, vocabulary, source=str(path))
+        checkpoint_checks.check_vocabulary(checkpoint, vocabulary, source=str(path))
     may_lack = _gate_names(network) if start.model == "mac" else set()
     checkpoints.load_weights(network, weights, source=str(path), may_lack=may_lack)
     return start

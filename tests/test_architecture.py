@@ -35,11 +35,11 @@ models: halting.pondernet halting
 models: network factory reference .
 losses metrics optimizers schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders
-datamodules: worker_signals worker_errors loaders
+datamodules: worker_signals worker_errors loaders data_checks
 datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
 extraction: packaged decoding images backbones feature_file extract .
-lit_module checkpoint_file checkpoint growth limits loggers saving
+lit_module checkpoint_file checkpoint checkpoint_checks growth limits loggers saving
 warm_start callbacks ordered_lines predictions trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .

@@ -8,7 +8,7 @@ import pytest
 from clevr_files import ready, write_clevr, write_grid
 from conftest import TINY, Program
 
-from dact import checkpoint
+from dact import checkpoint, checkpoint_checks
 from dact.datamodules.provenance import describe, differences, has_random_weights, read_backbone
 from dact.errors import UserError
 from dact.runs.explain import report_of_checkpoint
@@ -150,10 +150,10 @@ def test_a_checkpoint_takes_the_features_of_its_training(configured, root, tmp_p
 def test_checkpoints_of_before_are_compared_by_what_they_note(tmp_path):
     known = checkpoint.Description({}, {}, 5, True, [], backbone=A)
     path = tmp_path / "x.ckpt"
-    checkpoint.check_features(known, {}, path)
-    checkpoint.check_features(known._replace(backbone=None), A, path)
+    checkpoint_checks.check_features(known, {}, path)
+    checkpoint_checks.check_features(known._replace(backbone=None), A, path)
     with pytest.raises(UserError, match=r"x\.ckpt was trained on were made by a"):
-        checkpoint.check_features(known, A | {"layer": "layer2"}, path)
+        checkpoint_checks.check_features(known, A | {"layer": "layer2"}, path)
     states = known._replace(features={"name": "scene states", "kind": "objects"})
     with pytest.raises(UserError, match=r"kind objects.*kind all"):
-        checkpoint.check_features(states, {"name": "scene states", "kind": "all"}, path)
+        checkpoint_checks.check_features(states, {"name": "scene states", "kind": "all"}, path)

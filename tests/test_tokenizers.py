@@ -6,6 +6,7 @@ import pytest
 from clevr_files import make_questions, ready, write_clevr, write_questions
 
 from dact import checkpoint as checkpoints
+from dact import checkpoint_checks
 from dact.datamodules.tokenizers import TREEBANK, load_tokenizer, tokenize, unicode_words
 from dact.datamodules.vocabulary import Vocabulary, VocabularyBuilder
 from dact.errors import UserError
@@ -159,7 +160,7 @@ def test_each_tokenizer_has_its_own_cache_and_the_usual_one_that_of_before(tmp_p
 def test_another_tokenizer_than_the_networks_is_named():
     saved = {checkpoints.ENTRY: {"vocabulary": grown("unicode").to_dict()}}
     with pytest.raises(UserError, match=r"with data\.tokenizer=unicode, not treebank: give"):
-        checkpoints.check_vocabulary(saved, grown(TREEBANK), source="x.ckpt")
+        checkpoint_checks.check_vocabulary(saved, grown(TREEBANK), source="x.ckpt")
 
 
 def test_new_answers_name_the_way_on():
@@ -167,7 +168,7 @@ def test_new_answers_name_the_way_on():
     own = Vocabulary({"a": 1}, {"yes": 0, "ajar": 1})
     message = r"\(1 new answers, such as 'ajar'\).*warm_start=PATH data.grow_vocabulary=true"
     with pytest.raises(UserError, match=message):
-        checkpoints.check_vocabulary(saved, own, source="x.ckpt")
+        checkpoint_checks.check_vocabulary(saved, own, source="x.ckpt")
 
 
 def said_of(root, caplog, **options):

@@ -15,14 +15,15 @@ from dact.locks import waiting_for
 
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
+from .data_checks import check_options
 from .features import FeatureStore, Kind, check_same_kind
 from .image_rows import join_images
-from .loaders import ShardSampler, VQALoader, available_cores, check_options, make_loader
+from .loaders import ShardSampler, VQALoader, available_cores, make_loader
 from .orders import choose_images
 from .provenance import check_alike
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
-from .tokenizers import TREEBANK, check_name, code_of
+from .tokenizers import TREEBANK, choose_tokenizer, code_of, subfolder
 from .unseen import unseen
 from .vocabulary import Vocabulary
 
@@ -107,7 +108,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
         self._base = base
-        self.tokenizer = self._choose_tokenizer(tokenizer)
+        known = vocabulary or base
+        self.tokenizer = choose_tokenizer(tokenizer, known.tokenizer if known else None)
         check_options(self)
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
@@ -297,19 +299,16 @@ class VQADataModule(pl.LightningDataModule, ABC):
         shard: tuple[int, int] | None = None,
     ) -> VQALoader:
         dataset = self.dataset(split)
-        questions = dataset.questions
         if shard is None:
             known = self.trainer
             shard = (known.global_rank, known.world_size) if known else (0, 1)
-        grouped = shuffle and self.group_by_length
-        sampler = ShardSampler(
-            len(dataset),
+        sampler = ShardSampler.of(
+            dataset,
             shuffle,
             self.seed,
             *shard,
             batch_size=batch_size,
-            image_rows=dataset.of_examples(questions.image_rows),
-            lengths=dataset.of_examples(questions.lengths) if grouped else None,
+            group_by_length=self.group_by_length,
             questions_per_image=self.questions_per_image,
             same_epochs=self.same_epochs,
         )
@@ -318,10 +317,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
     @functools.cached_property
     def _questions(self) -> QuestionCache:
         grown = f"grown-{self._base.fingerprint}" if self._base else ""
-        cut = hashlib.sha256(self.tokenizer.encode()).hexdigest()[:12]
-        own = "" if self.tokenizer == TREEBANK else f"tokenizer-{cut}"
         return QuestionCache(
-            self.cache_dir / self.variant / own / grown,
+            self.cache_dir / self.variant / subfolder(self.tokenizer) / grown,
             self,
             self.train_split,
             self._given_vocabulary,
@@ -329,17 +326,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
             workers=min(8, available_cores()),
             progress=self.progress,
         )
-
-    def _choose_tokenizer(self, wanted: str | None) -> str:
-        known = self._given_vocabulary or self._base
-        decided = known.tokenizer if known else wanted or TREEBANK
-        if wanted not in (None, decided):
-            raise UserError(
-                f"data.tokenizer={wanted}, but the network was trained with {decided}: give "
-                f"data.tokenizer={decided}"
-            )
-        check_name(decided)
-        return decided
 
     def _trainer_stage(self) -> str:
         function = self.trainer.state.fn if self.trainer else None

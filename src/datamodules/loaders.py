@@ -12,21 +12,12 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from dact.batch import VQABatch
 from dact.errors import UserError
-from dact.options import MISSING_IMAGES
 
 from .collate import VQADataset
 from .orders import Order, by_image, share_of, training_order
 from .worker_errors import send_errors, shortage_in_one_line, what_is_short
 from .worker_signals import held_back, ignored_in_worker
 
-#: Options of a data module and the least value of each.
-_SMALLEST = {
-    "batch_size": 1,
-    "eval_batch_size": 1,
-    "num_workers": 0,
-    "seed": 0,
-    "questions_per_image": 1,
-}
 _OPTION = "data.num_workers"
 
 
@@ -76,6 +67,25 @@ class ShardSampler(DistributedSampler):
         self._in_order = None if shuffle or image_rows is None else by_image(image_rows)
         self._same_epochs = same_epochs
         self._skip = 0
+
+    @classmethod
+    def of(
+        cls, dataset: VQADataset, shuffle: bool, *args: Any, group_by_length: bool, **kwargs: Any
+    ) -> "ShardSampler":
+        """The sampler of a dataset; the other arguments are those of the class.
+
+        Args:
+            dataset: what is sampled from.
+            shuffle: see the class.
+            *args: see the class.
+            group_by_length: shuffled: batches of questions of similar lengths.
+            **kwargs: see the class.
+        """
+        questions = dataset.questions
+        grouped = shuffle and group_by_length
+        kwargs["image_rows"] = dataset.of_examples(questions.image_rows)
+        kwargs["lengths"] = dataset.of_examples(questions.lengths) if grouped else None
+        return cls(len(dataset), shuffle, *args, **kwargs)
 
     @property
     def order_options(self) -> dict[str, Any]:
@@ -243,20 +253,3 @@ def _keep(batch: VQABatch) -> VQABatch:
 def _innermost(error: UserError) -> str:
     """The message proper: PyTorch puts the traceback of a worker process before it."""
     return str(error).rstrip().rpartition(f"{UserError.__name__}: ")[2]
-
-
-def check_options(options: Any) -> None:
-    """Refuse options of a data module that are out of range.
-
-    Raises:
-        UserError: naming one of them.
-    """
-    for name, smallest in _SMALLEST.items():
-        value = getattr(options, name)
-        if value < smallest:
-            raise UserError(f"data.{name}={value} is less than {smallest}")
-    if options.missing_images not in MISSING_IMAGES:
-        choices = " nor ".join(MISSING_IMAGES)
-        raise UserError(f"data.missing_images={options.missing_images} is neither {choices}")
-    if not 0 < options.fraction <= 1:
-        raise UserError(f"data.fraction={options.fraction} is not in (0, 1]")

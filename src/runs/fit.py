@@ -36,7 +36,7 @@ from .parts import (
 )
 from .processes import agreed, started
 from .start import Start, base_vocabulary, find_start
-from .stop import GO_ON, Finish, is_done, stay, train_or_stop
+from .stop import GO_ON, Finish, is_done, say_stopped, stay, train_or_stop
 
 
 def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = False) -> float | None:
@@ -98,8 +98,6 @@ def _fit(
     except TimeIsUpError:
         say(f"stopped by trainer.max_time={clock.max_time} in the MAC that comes first; {GO_ON}")
         return None
-    if has_random_weights(data.store.made_by):
-        say(f"the features were made by {describe(data.store.made_by)}: nobody trained it")
     if start.saved is not None and is_done(config, start.saved):
         return stay(config, folder, data, module, start, finish)
     description = _describe(config, data, start)
@@ -116,8 +114,7 @@ def _fit(
             _offer(config, module, data, description, start, trainer.global_step)
         _report(config, folder, module, data, description)
         _report_budget(trainer, module)
-    if stopped is not None:
-        say(f"stopped by {stopped['by']} after step {stopped['step']}; {GO_ON}")
+    say_stopped(stopped)
     if finish is not None:
         finish(accuracy, stopped)
     saver.obey(trainer)
@@ -132,6 +129,8 @@ def _open_data(config: Config, folder: Path, typed: Sequence[str]) -> VQADataMod
     data = build_datamodule(**options, base=base, same_epochs=overfit)
     data.prepare_data("fit")
     data.setup("fit")
+    if has_random_weights(data.store.made_by):
+        say(f"the features were made by {describe(data.store.made_by)}: nobody trained it")
     return data
 
 

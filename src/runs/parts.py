@@ -13,8 +13,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from dact import checkpoint as checkpoints
+from dact import checkpoint_checks, warm_start
 from dact import config as configs
-from dact import warm_start
 from dact.allocator import keep_freed_memory
 from dact.callbacks import progress_bar
 from dact.checkpoint_file import WholeFiles
@@ -81,7 +81,7 @@ def check_data(description: checkpoints.Description, data: VQADataModule, path: 
     found |= {"num_tokens": num_tokens(data)}
     if found != expected:
         raise UserError(f"{path} was trained on other features: {expected}, not {found}")
-    checkpoints.check_features(description, data.store.made_by, path)
+    checkpoint_checks.check_features(description, data.store.made_by, path)
 
 
 def make_module(config: Config, network: MACNetwork, data: VQADataModule) -> VQALitModule:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from dact import checkpoint as checkpoints
-from dact import command_line, run_folder, trackers, warm_start, word_vectors
+from dact import checkpoint_checks, command_line, run_folder, trackers, warm_start, word_vectors
 from dact import config as configs
 from dact.datamodules import Vocabulary, VQADataModule
 from dact.errors import UserError
@@ -133,11 +133,13 @@ def _resume(config: Config, folder: Path, data: VQADataModule, network: MACNetwo
     """Find the newest whole checkpoint; Lightning loads it."""
     files = run_folder.candidates(config.ckpt_path, folder, configs.name_of(config))
     path, saved = checkpoints.load_first_whole(files)
-    checkpoints.check_resumable(saved, asdict(config), network, data.vocabulary, source=str(path))
+    checkpoint_checks.check_resumable(
+        saved, asdict(config), network, data.vocabulary, source=str(path)
+    )
     place = place_of(saved)
     check_place(place, config.trainer, data, number_of_processes(), source=path)
     known = checkpoints.describe(saved)
-    checkpoints.check_features(known, data.store.made_by, path)
+    checkpoint_checks.check_features(known, data.store.made_by, path)
     _check_word_vectors(config.model.embedding.path, known.word_vectors, source=path)
     say(f"going on from {path}")
     return Start(path, saved, known.started_from, known.word_vectors)

@@ -45,6 +45,12 @@ def train_or_stop(
         checkpoints.note_results_at_stop(saver.folder / run_folder.LAST, module.results)
 
 
+def say_stopped(stopped: Mapping[str, Any] | None) -> None:
+    """Say what stopped a run, if something did, and how to go on."""
+    if stopped is not None:
+        say(f"stopped by {stopped['by']} after step {stopped['step']}; {GO_ON}")
+
+
 def is_done(config: Config, saved: Mapping[str, Any]) -> bool:
     """Whether a checkpoint is at `trainer.max_steps` already, and not at the end of its epochs."""
     steps, place = config.trainer.max_steps, place_of(saved)
