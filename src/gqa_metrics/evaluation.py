@@ -76,12 +76,13 @@ def evaluate(
             f"no prediction, such as {min(missing)}"
         )
     right = right_answers(balanced, predictions)
-    notes = _unknown(questions, predictions) + _no_answers(questions, predictions)
+    notes = _unknown(questions, predictions)
     found = accuracies(balanced, right)
     found["distribution"] = distribution(balanced, predictions)
     found |= _consistency(questions, predictions, right, notes, progress)
     found |= _fit(questions, predictions, notes, progress)
     found |= _grounding(questions, attentions, notes, progress)
+    notes += _no_answers(questions, predictions)
     scores = {name: _over_none(name, found[name], notes) for name in METRICS if name in found}
     scores = {name: score for name, score in scores.items() if score is not None}
     groups = mean_by_group(balanced, {name: 100.0 * value for name, value in right.items()})
