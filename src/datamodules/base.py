@@ -21,17 +21,13 @@ from .loaders import ShardSampler, VQALoader, available_cores, make_loader
 from .orders import choose_images
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
-from .tokenizers import TREEBANK, check_name, code_of
+from .tokenizers import folder_of, identity
 from .unseen import unseen
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, choose_tokenizer
 
-_SMALLEST = {
-    "batch_size": 1,
-    "eval_batch_size": 1,
-    "num_workers": 0,
-    "seed": 0,
-    "questions_per_image": 1,
-}
+_SMALLEST = {"num_workers": 0, "seed": 0} | dict.fromkeys(
+    ("batch_size", "eval_batch_size", "questions_per_image"), 1
+)
 
 
 class VQADataModule(pl.LightningDataModule, ABC):
@@ -54,8 +50,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
             need not be there unless the model is fitted).
         base: a vocabulary that the training questions' new words and answers are added to; it is
             of no use beside `vocabulary`.
-        tokenizer: what cuts questions into words, see `load_tokenizer`; None: that of `vocabulary`
-            or `base`, else treebank.
+        tokenizer: see `load_tokenizer`; None: that of `vocabulary` or `base`, else treebank.
         group_by_length: train on batches of questions of similar length, which saves padding.
         questions_per_image: train on batches with this many questions about an image, as far as
             there are, which saves most of the work on images.
@@ -107,7 +102,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
         self._base = base
-        self.tokenizer = self._choose_tokenizer(tokenizer)
+        self.tokenizer = choose_tokenizer(tokenizer, vocabulary or base)
         self._check_numbers()
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
@@ -216,8 +211,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
     @property
     def backbone(self) -> dict[str, Any] | None:
         """What made the image features, where their file says so."""
-        features = self.dataset(self.splits_of(self._stage)[-1]).features
-        return getattr(features, "backbone", None)
+        return getattr(self.dataset(self.splits_of(self._stage)[-1]).features, "backbone", None)
 
     @property
     def fingerprint(self) -> str:
@@ -227,8 +221,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """
         features = self.dataset(self.train_split).features
         chosen = (self.fraction, self.seed if self.fraction < 1 else None)
-        if self.tokenizer != TREEBANK:
-            chosen += (self.tokenizer, code_of(self.tokenizer))
+        chosen += identity(self.tokenizer)
         digest = hashlib.sha256(repr((features.kind, features.feature_dim, chosen)).encode())
         digest.update(features.read(np.zeros(1, np.int64))[0].tobytes())
         digest.update(content_fingerprint(self.question_files(self.train_split)).encode())
@@ -282,10 +275,8 @@ class VQADataModule(pl.LightningDataModule, ABC):
     @functools.cached_property
     def _questions(self) -> QuestionCache:
         grown = f"grown-{self._base.fingerprint}" if self._base else ""
-        cut = hashlib.sha256(self.tokenizer.encode()).hexdigest()[:12]
-        own = "" if self.tokenizer == TREEBANK else f"tokenizer-{cut}"
         return QuestionCache(
-            self.cache_dir / self.variant / own / grown,
+            self.cache_dir / self.variant / folder_of(self.tokenizer) / grown,
             self,
             self.train_split,
             self._given_vocabulary,
@@ -293,17 +284,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
             workers=min(8, available_cores()),
             progress=self.progress,
         )
-
-    def _choose_tokenizer(self, wanted: str | None) -> str:
-        known = self._given_vocabulary or self._base
-        decided = known.tokenizer if known else wanted or TREEBANK
-        if wanted not in (None, decided):
-            raise UserError(
-                f"data.tokenizer={wanted}, but the network was trained with {decided}: give "
-                f"data.tokenizer={decided}"
-            )
-        check_name(decided)
-        return decided
 
     def _trainer_stage(self) -> str:
         function = self.trainer.state.fn if self.trainer else None

@@ -114,6 +114,17 @@ def code_of(name: str) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
+def identity(name: str) -> tuple[str, ...]:
+    """What tells the words of a tokenizer from others'; empty for the usual one."""
+    return () if name == TREEBANK else (name, code_of(name))
+
+
+def folder_of(name: str) -> str:
+    """Name of the folder, in a cache, of what a tokenizer has cut; empty for the usual one."""
+    own = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return "" if name == TREEBANK else f"tokenizer-{own}"
+
+
 def check_name(name: str) -> None:
     """Refuse what names no tokenizer, without importing anything.
 
