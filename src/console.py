@@ -42,8 +42,23 @@ def silence_libraries() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(known, _NoChatter) for known in logger.filters):
             logger.addFilter(_NoChatter())
+    for handler in logging.getLogger().handlers:
+        if "[HYDRA]" in (getattr(handler.formatter, "_fmt", None) or ""):
+            handler.setFormatter(_WithoutHydra(handler.formatter))
     for message, _ in _WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+
+
+class _WithoutHydra(logging.Formatter):
+    """Hydra's formatter, but the lines of a run, which are not Hydra's, are shown as they are."""
+
+    def __init__(self, own: logging.Formatter) -> None:
+        super().__init__()
+        self._own = own
+
+    def format(self, record: logging.LogRecord) -> str:
+        talkative = record.name in _TALKATIVE
+        return record.getMessage() if talkative else self._own.format(record)
 
 
 class _NoChatter(logging.Filter):

@@ -97,7 +97,10 @@ def test_vocabulary_is_of_train_alone(root: Path, monkeypatch: pytest.MonkeyPatc
     assert batch.tokens[2].tolist()[2] == vocabulary.unknown_word
     assert int(batch.tokens.max()) < vocabulary.num_words
     assert module.records("val", [2])[0].answer == "perhaps"
-    assert said == ["1 answers of val never occur in train: scored as wrong"]
+    assert said == [
+        "1 answers of val never occur in train: scored as wrong",
+        "1 of 15 questions of val hold words that never occur in train, such as 'pyramid'",
+    ]
 
 
 def test_a_given_vocabulary_needs_no_training_data(root: Path, tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def test_what_is_left_out_is_neither_written_nor_zero(evaluator, capsys):
     metrics = evaluator()
     assert set(metrics) == {*METRICS, *GROUPS} - {"validity", "plausibility", "grounding"}
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert len(notes) == 2
+    assert len(notes) == 3
+    assert "1 of 3 predictions are no answer" in notes[2]
     assert "validity and plausibility are left out" in notes[0]
     assert notes[1] == "note: grounding is left out: no attentions were given (attentions=PATH)"
 

@@ -23,9 +23,9 @@ from .orders import choose_images
 from .provenance import check_alike
 from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
-from .tokenizers import TREEBANK, choose_tokenizer, code_of, subfolder
+from .tokenizers import folder_of, identity
 from .unseen import unseen
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, choose_tokenizer
 
 
 class VQADataModule(pl.LightningDataModule, ABC):
@@ -48,8 +48,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
             need not be there unless the model is fitted).
         base: a vocabulary that the training questions' new words and answers are added to; it is
             of no use beside `vocabulary`.
-        tokenizer: what cuts questions into words, see `load_tokenizer`; None: that of `vocabulary`
-            or `base`, else treebank.
+        tokenizer: see `load_tokenizer`; None: that of `vocabulary` or `base`, else treebank.
         group_by_length: train on batches of questions of similar length, which saves padding.
         questions_per_image: train on batches with this many questions about an image, as far as
             there are, which saves most of the work on images.
@@ -108,8 +107,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._given_cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._given_vocabulary = vocabulary
         self._base = base
-        known = vocabulary or base
-        self.tokenizer = choose_tokenizer(tokenizer, known.tokenizer if known else None)
+        self.tokenizer = choose_tokenizer(tokenizer, vocabulary or base)
         check_options(self)
         self._cache_dir: Path | None = None
         self._datasets: dict[str, VQADataset] = {}
@@ -245,8 +243,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
         It stays the same for the same content, wherever and whenever it was written.
         """
         chosen = (self.fraction, self.seed if self.fraction < 1 else None)
-        if self.tokenizer != TREEBANK:
-            chosen += (self.tokenizer, code_of(self.tokenizer))
+        chosen += identity(self.tokenizer)
         digest = hashlib.sha256(self.dataset(self.train_split).identity(chosen))
         digest.update(content_fingerprint(self.question_files(self.train_split)).encode())
         return digest.hexdigest()[:12]
@@ -318,7 +315,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
     def _questions(self) -> QuestionCache:
         grown = f"grown-{self._base.fingerprint}" if self._base else ""
         return QuestionCache(
-            self.cache_dir / self.variant / subfolder(self.tokenizer) / grown,
+            self.cache_dir / self.variant / folder_of(self.tokenizer) / grown,
             self,
             self.train_split,
             self._given_vocabulary,

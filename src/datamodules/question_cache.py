@@ -10,7 +10,7 @@ from .cache import source_stamp
 from .question_shards import pack_shards
 from .question_writer import write_packed
 from .questions import PackedQuestions, Question
-from .tokenizers import TREEBANK, code_of
+from .tokenizers import identity
 from .vocabulary import Vocabulary, VocabularyBuilder
 
 
@@ -172,9 +172,8 @@ class QuestionCache:
     def _stamp(self, split: str) -> str:
         source = self.source
         settings = (source.lowercase, source.type_names, source.integer_ids)
-        if source.tokenizer != TREEBANK:
-            settings += (source.tokenizer, code_of(source.tokenizer))
-        return source_stamp(source.question_files(split), *settings)
+        own = identity(source.tokenizer)
+        return source_stamp(source.question_files(split), *settings, *own)
 
     def _where(self, split: str) -> str:
         files = self.source.question_files(split)

@@ -114,27 +114,15 @@ def code_of(name: str) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def choose_tokenizer(wanted: str | None, trained_with: str | None) -> str:
-    """The tokenizer of a data module: that of the network, else the wanted one.
-
-    Raises:
-        UserError: they differ, or the name is not valid.
-    """
-    chosen = trained_with or wanted or TREEBANK
-    if wanted not in (None, chosen):
-        raise UserError(
-            f"data.tokenizer={wanted}, but the network was trained with {chosen}: give "
-            f"data.tokenizer={chosen}"
-        )
-    check_name(chosen)
-    return chosen
+def identity(name: str) -> tuple[str, ...]:
+    """What tells the words of a tokenizer from others'; empty for the usual one."""
+    return () if name == TREEBANK else (name, code_of(name))
 
 
-def subfolder(name: str) -> str:
-    """Folder for the questions that a tokenizer has cut, within the cache; "" for the default."""
-    if name == TREEBANK:
-        return ""
-    return f"tokenizer-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+def folder_of(name: str) -> str:
+    """Name of the folder, in a cache, of what a tokenizer has cut; empty for the usual one."""
+    own = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return "" if name == TREEBANK else f"tokenizer-{own}"
 
 
 def check_name(name: str) -> None:

@@ -209,6 +209,22 @@ class VocabularyBuilder:
         return self.finish().fingerprint
 
 
+def choose_tokenizer(wanted: str | None, known: Vocabulary | None) -> str:
+    """The tokenizer of a vocabulary, if there is one, else the wanted one, else the usual one.
+
+    Raises:
+        UserError: another one is wanted than that of the vocabulary, or one of no possible name.
+    """
+    decided = known.tokenizer if known else wanted or TREEBANK
+    if wanted not in (None, decided):
+        raise UserError(
+            f"data.tokenizer={wanted}, but the network was trained with {decided}: give "
+            f"data.tokenizer={decided}"
+        )
+    check_name(decided)
+    return decided
+
+
 def read_reference_dictionary(path: Path, lowercase: bool = False) -> Vocabulary:
     """Vocabulary of the authors' `dic.pkl`: {"word_dic": word → id, "answer_dic": answer → id}.
 

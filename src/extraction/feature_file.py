@@ -169,7 +169,7 @@ class FeatureFile:
             self.rows_done = self.rows
             return
         noted = self._rows_noted()
-        if noted is not None and self._partial.exists() and self._is_ours(self._partial):
+        if noted and self._partial.exists() and self._is_ours(self._partial):  # 0: nothing to lose
             self.rows_done = noted
             self._journal.write_text(f"{noted}\n")  # without the torn line of a killed process
             check_room(self._partial, self._bytes_of(self.rows - self.rows_done))

@@ -78,13 +78,14 @@ def evaluate(
     balanced = questions.balanced
     _check_predicted(questions, predictions)
     right = right_answers(balanced, predictions)
-    notes = _unknown(questions, predictions) + _no_answers(questions, predictions)
+    notes = _unknown(questions, predictions)
     found = accuracies(balanced, right)
     found["distribution"] = distribution(balanced, predictions)
     sources = Sources(questions, given, progress)
     found |= _consistency(sources, predictions, right, notes)
     found |= _fit(sources, predictions, notes)
     found |= _grounding(sources, attentions, notes)
+    notes += _no_answers(questions, predictions)
     scores = _in_order(found, notes)
     groups = mean_by_group(balanced, {name: 100.0 * value for name, value in right.items()})
     by_steps = mean_by_group(balanced, steps) if steps else {}
