@@ -54,7 +54,7 @@ UNSENT = pytest.mark.faults(
 
 @UNSENT
 @shortages
-@pytest.mark.parametrize("loader", ["train", "val", "test", "predict"])
+@pytest.mark.parametrize("loader", ["train", "predict"])
 def test_what_cannot_be_sent_ends_in_one_line(tmp_path, monkeypatch, error, said, loader):
     stage = {"train": "fit", "val": "validate"}.get(loader, loader)
     module = ready(write_clevr(tmp_path / "clevr"), stage, num_workers=1, split="val")
@@ -71,6 +71,7 @@ def test_what_cannot_be_sent_ends_in_one_line(tmp_path, monkeypatch, error, said
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 @UNSENT
 @shortages
 def test_images_that_cannot_be_sent_end_extraction_in_one_line(tmp_path, monkeypatch, error, said):

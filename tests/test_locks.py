@@ -73,6 +73,11 @@ PLACES = {
 every_place = pytest.mark.parametrize(("option", "hold"), PLACES.items(), ids=PLACES)
 
 
+@pytest.mark.faults(
+    "a disk that refuses locks",
+    tried="ENOLCK and EOPNOTSUPP in the run's folder, the cache, features, downloads, warm start",
+    happened="one line names the file and the option for another place",
+)
 @pytest.mark.parametrize("number", REFUSALS)
 @every_place
 def test_a_disk_that_refuses_locks_is_named_with_the_option_for_another(
@@ -84,6 +89,11 @@ def test_a_disk_that_refuses_locks_is_named_with_the_option_for_another(
     assert not list(tmp_path.rglob("*" + locks._EXISTENCE))
 
 
+@pytest.mark.faults(
+    "a disk that knows no locks, with lock files of other runs",
+    tried="empty ones, and those of machines that are gone, in the same places",
+    happened="they block nothing",
+)
 @every_place
 def test_where_locks_are_unknown_leftovers_of_others_are_no_locks(
     tmp_path, flock_says, option, hold

@@ -70,7 +70,9 @@ every_container = pytest.mark.parametrize(("pack", "unpack"), CONTAINERS.values(
 
 @every_container
 @pytest.mark.parametrize("where", ["inputs", "state"])
-@pytest.mark.parametrize("make", [ACT, DACT, PonderNet])
+@pytest.mark.parametrize(
+    "make", [ACT, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (DACT, PonderNet))]
+)
 @torch.no_grad()
 def test_a_table_of_all_examples_is_never_cut(pack, unpack, where, make):
     """Nobody says that it is one; it may be as long as the batch, which may be as the width."""

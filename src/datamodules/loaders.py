@@ -159,7 +159,14 @@ class VQALoader(DataLoader):
                     self._batches_done += 1
                     yield batch
         except UserError as error:
+            self._end_workers()
             raise UserError(_innermost(error)) from error
+
+    def _end_workers(self) -> None:
+        """Shut the workers down at once; garbage collection would wait for them for seconds."""
+        if self.num_workers and self._iterator is not None:
+            self._iterator._shutdown_workers()
+            self._iterator = None
 
     def end_epochs_early(self, limit: int | float | None) -> int:
         """An epoch is finished after `limit` batches, or after this share of them in 0..1.
