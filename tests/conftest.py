@@ -92,7 +92,7 @@ class Program:
 
     def typed(self, *arguments: str) -> list[str]:
         """What Hydra gets to see of a command line."""
-        return command_line.rewrite(arguments, run.ponder_files())
+        return command_line.rewrite(arguments, run.ponder_files(), CONF)
 
     def compose(self, *arguments: str) -> DictConfig:
         """The configuration of a command line, without the defaults of this object."""
@@ -110,7 +110,7 @@ class Program:
 
 def compose(*arguments: str, config_name: str = "config") -> DictConfig:
     """Compose what a user might type."""
-    typed = command_line.rewrite(arguments, run.ponder_files())
+    typed = command_line.rewrite(arguments, run.ponder_files(), CONF)
     return hydra.compose(config_name, overrides=typed)
 
 

@@ -100,7 +100,7 @@ def test_any_text_of_a_logger_arrives_or_is_a_quoted_one(option, text):
 def test_what_hydra_cannot_read_is_quoted_for_any_option():
     assert seen("+logger.tags=[τ, a=b]") == ["+logger.tags=['τ',' a=b']"]
     assert seen("data.split=val=a") == ["data.split='val=a'"]
-    assert seen("model.max_steps=choise(2,3)") == ["model.max_steps=choise(2,3)"]
+    assert seen("model.max_steps=pick(2,3)") == ["model.max_steps=pick(2,3)"]
     assert seen("-m", "ckpt_path=choice(a,b)") == ["-m", "ckpt_path=choice(a,b)"]
 
 

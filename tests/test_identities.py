@@ -89,6 +89,12 @@ def run_jobs(sweep, grid, *, finished):
     return dict(zip(grid, names, strict=True))
 
 
+@pytest.mark.faults(
+    "the file of a sweep edited between two starts",
+    tried="values added, put first and turned round; jobs finished and not",
+    happened="each job keeps its folder, none is repeated",
+    times=6,
+)
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize(
     "grown",
@@ -113,6 +119,11 @@ def test_the_same_job_with_other_options_is_looked_for_in_its_own_folder(tmp_pat
     assert sweeps.job_folder(tmp_path, 0, "n-s0", other, typed) == "0-n-s0"
 
 
+@pytest.mark.faults(
+    "no working compiler under model.compile=true",
+    tried="the error of PyTorch's compiler",
+    happened="one line",
+)
 def test_a_compiler_that_is_missing_is_one_line():
     error = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
     with pytest.raises(UserError) as raised, failed_compilers_in_one_line():

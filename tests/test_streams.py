@@ -11,6 +11,11 @@ from dact.streams import UnfailingStream, unfailing
 LINES = "τ = 5e-3\n"
 
 
+@pytest.mark.faults(
+    "a terminal without UTF-8",
+    tried="ASCII, with letters beyond it",
+    happened="the letters are replaced; status 0",
+)
 def test_letters_that_a_terminal_lacks_are_replaced():
     read, write = os.pipe()
     with UnfailingStream(write, "ascii", line_buffering=True) as stream:
@@ -45,6 +50,11 @@ def test_streams_that_somebody_has_put_there_stay():
     assert unfailing(sys.stdin) is sys.stdin
 
 
+@pytest.mark.faults(
+    "output into a closed pipe",
+    tried="a pipe whose reader has gone, as after `| head -1`",
+    happened="the program goes on without output; status 0",
+)
 def test_a_program_whose_reader_has_gone_comes_to_its_end(tmp_path):
     code = (
         "from pathlib import Path; from dact.one_line import one_line_errors\n"
