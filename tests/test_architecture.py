@@ -35,7 +35,7 @@ models: halting.pondernet halting
 models: network factory reference .
 losses metrics optimizers schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders
-datamodules: worker_signals worker_errors loaders data_checks
+datamodules: worker_signals worker_errors loaders data_checks dataset
 datamodules: base clevr clevr_family gqa mini factory .
 downloads: progress parts transfer archives jobs download .
 extraction: packaged decoding images backbones feature_file extract .

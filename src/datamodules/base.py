@@ -2,8 +2,7 @@
 
 import functools
 import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,22 +15,23 @@ from dact.locks import waiting_for
 from .cache import choose_cache_dir, content_fingerprint, remove_unfinished
 from .collate import VQADataset
 from .data_checks import check_options
+from .dataset import Dataset
 from .features import FeatureStore, Kind, check_same_kind
 from .image_rows import join_images
 from .loaders import ShardSampler, VQALoader, available_cores, make_loader
 from .orders import choose_images
 from .provenance import check_alike
 from .question_cache import QuestionCache
-from .questions import Question, QuestionRecord
+from .questions import QuestionRecord
 from .tokenizers import folder_of, identity
 from .unseen import unseen
 from .vocabulary import Vocabulary, choose_tokenizer
 
 
-class VQADataModule(pl.LightningDataModule, ABC):
+class VQADataModule(Dataset, pl.LightningDataModule):
     """Questions about images, with everything derived from them kept in a cache folder.
 
-    A dataset says where its files are and how they are read (the abstract methods below).
+    A dataset says where its files are and how they are read (the abstract methods of `Dataset`).
 
     Args:
         root: folder of the dataset; never written to, except for the default `cache_dir`.
@@ -60,17 +60,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
     Raises:
         UserError: a number out of its range, or another `missing_images`.
     """
-
-    train_split = "train"
-    val_split = "val"
-    test_split = "test"
-    type_names: tuple[str, ...] = ()
-    lowercase = False
-    integer_ids = False
-    variant = ""
-    """Subfolder of the cache for questions, where one root holds several sets of them."""
-    other_split = ""
-    """Split with answers that asks for more than the one for validation, where there is one."""
 
     def __init__(
         self,
@@ -113,36 +102,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
         self._datasets: dict[str, VQADataset] = {}
         self._said: set[str] = set()
         self._stage = "fit"
-
-    # What a dataset defines (see also `QuestionSource`).
-
-    @abstractmethod
-    def check_questions(self, split: str) -> None:
-        """Raise a UserError that helps if questions of `split` are missing."""
-
-    @abstractmethod
-    def check_features(self, split: str) -> None:
-        """Raise a UserError that helps if features of `split` are missing."""
-
-    @abstractmethod
-    def question_files(self, split: str) -> Sequence[Path]:
-        """The files of `split`, in order."""
-
-    @staticmethod
-    @abstractmethod
-    def read_file(path: Path, progress: bool = False) -> Iterator[Question]:
-        """The questions of one of these files, in its order."""
-
-    @abstractmethod
-    def open_features(self, split: str) -> FeatureStore:
-        """The store with the features of the images of `split`."""
-
-    def features_file(self, split: str) -> Path:
-        """The file that a user knows the features of `split` by, for messages."""
-        return self.open_features(split).path
-
-    def prepare_features(self, split: str) -> None:
-        """Write what `open_features` needs, if anything; called under the cache's lock."""
 
     @property
     def cache_dir(self) -> Path:
