@@ -54,5 +54,5 @@ class FixedSteps(nn.Module):
         """See `HaltingPolicy`."""
         everyone = state.logits.new_ones(state.logits.shape[:-1], dtype=torch.bool)
         check_some_answer_is_left(state.logits, everyone, f"step {self.max_steps}")
-        cost = state.logits.new_zeros(len(state.logits))
+        cost = state.logits.new_zeros(state.logits.shape[0])
         return Halted(state.logits.log_softmax(-1), cost, state.steps)

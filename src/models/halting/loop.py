@@ -65,9 +65,14 @@ def run_steps(
             for those in `Shared`; needed for early_exit=example if either holds several tensors.
 
     Raises:
-        ValueError: wrong shapes, or all answers of an example ruled out.
+        ValueError: wrong shapes, all answers of an example ruled out, or an early exit in a trace.
     """
     assert early_exit in EXITS, f"early_exit is {', '.join(EXITS)}, not {early_exit!r}"
+    if torch.jit.is_tracing() and early_exit != "never":
+        raise ValueError(
+            f"early_exit={early_exit} cannot be traced: a trace keeps the exits of its example and "
+            "takes them for all others; trace with early_exit=never"
+        )
     state, halting = model.initial_state(inputs), None
     batch, records = _Batch(), []
     for n in range(1, policy.max_steps + 1):

@@ -69,12 +69,12 @@ class HaltingPolicy(Protocol):
 
 def zeros_for(step: Step) -> Tensor:
     """(B,) zeros of at least float32."""
-    return at_least_float32(step.logits).new_zeros(len(step.logits))
+    return at_least_float32(step.logits).new_zeros(step.logits.shape[0])
 
 
 def no_steps_for(step: Step) -> Tensor:
     """(B,) int64 zeros."""
-    return torch.zeros(len(step.logits), dtype=torch.int64, device=step.logits.device)
+    return torch.zeros(step.logits.shape[0], dtype=torch.int64, device=step.logits.device)
 
 
 def checked_logits(step: Step, state_shape: torch.Size, counted: Tensor, n: int) -> Tensor:
@@ -119,7 +119,7 @@ def check_some_answer_is_left(logits: Tensor, counted: Tensor, where: str) -> No
     Raises:
         ValueError: all of a row are -inf.
     """
-    if logits.device.type != "cpu" or torch.compiler.is_compiling():
+    if logits.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return
     nothing_left = (logits.amax(-1) == -torch.inf) & counted
     try:
