@@ -45,7 +45,7 @@ def choices(group: str, folders: Iterable[Path]) -> list[str]:
     found = {
         path.relative_to(folder / group).with_suffix("").as_posix()
         for folder in folders
-        if group
+        if re.fullmatch(r"\w[\w/]*", group)
         for path in (folder / group).rglob("*.yaml")
     }
     return sorted(found)

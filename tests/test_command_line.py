@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given, reject
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import run
@@ -89,6 +89,7 @@ def test_a_file_whose_name_has_a_comma_is_one_file():
     assert rewrite(["ckpt_path=a,c.ckpt"], FILES) == ["ckpt_path='a,c.ckpt'"]
 
 
+@settings(max_examples=40)
 @given(st.lists(COSTS, min_size=1, max_size=4))
 def test_a_list_keeps_its_numbers(costs):
     typed = "ponder=" + ",".join(map(repr, costs))
@@ -128,6 +129,7 @@ ARGUMENTS = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(ARGUMENTS, max_size=5))
 def test_rewriting_twice_changes_nothing_more(arguments):
     try:

@@ -93,7 +93,6 @@ def run_jobs(sweep, grid, *, finished):
     "the file of a sweep edited between two starts",
     tried="values added, put first and turned round; jobs finished and not",
     happened="each job keeps its folder, none is repeated",
-    times=6,
 )
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize(
