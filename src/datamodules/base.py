@@ -23,13 +23,8 @@ from .question_cache import QuestionCache
 from .questions import Question, QuestionRecord
 from .vocabulary import Vocabulary
 
-_SMALLEST = {
-    "batch_size": 1,
-    "eval_batch_size": 1,
-    "num_workers": 0,
-    "seed": 0,
-    "questions_per_image": 1,
-}
+_SMALLEST = {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "seed": 0}
+_SMALLEST["questions_per_image"] = 1
 
 
 class VQADataModule(pl.LightningDataModule, ABC):
@@ -245,18 +240,6 @@ class VQADataModule(pl.LightningDataModule, ABC):
         loader.end_epochs_early(self.trainer.limit_train_batches if self.trainer else 1.0)
         return loader
 
-    def training_order(
-        self, processes: int, limit: int | float | None = None
-    ) -> tuple[dict[str, Any], int]:
-        """What the order of training examples depends on, and the batches of an epoch.
-
-        Args:
-            processes: of the training.
-            limit: batches of an epoch, or share of them; None: all.
-        """
-        loader = self._loader(self.train_split, self.batch_size, shuffle=True, shard=(0, processes))
-        return loader.sampler.order_options, loader.end_epochs_early(limit)
-
     def val_dataloader(self) -> VQALoader:
         """Validation examples in dataset order."""
         stage = "fit" if self._stage == "fit" else "validate"
@@ -270,18 +253,10 @@ class VQADataModule(pl.LightningDataModule, ABC):
         """Examples to predict, in dataset order."""
         return self._loader(self.splits_of("predict")[-1], self.eval_batch_size)
 
-    def _loader(
-        self,
-        split: str,
-        batch_size: int,
-        shuffle: bool = False,
-        shard: tuple[int, int] | None = None,
-    ) -> VQALoader:
+    def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> VQALoader:
         dataset = self.dataset(split)
         questions = dataset.questions
-        if shard is None:
-            known = self.trainer
-            shard = (known.global_rank, known.world_size) if known else (0, 1)
+        shard = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         grouped = shuffle and self.group_by_length
         sampler = ShardSampler(
             len(dataset),
@@ -315,8 +290,7 @@ class VQADataModule(pl.LightningDataModule, ABC):
 
     def _check_numbers(self) -> None:
         for name, smallest in _SMALLEST.items():
-            value = getattr(self, name)
-            if value < smallest:
+            if (value := getattr(self, name)) < smallest:
                 raise UserError(f"data.{name}={value} is less than {smallest}")
         if not 0 < self.fraction <= 1:
             raise UserError(f"data.fraction={self.fraction} is not in (0, 1]")

@@ -138,16 +138,10 @@ class VQALoader(DataLoader):
         except UserError as error:
             raise UserError(_innermost(error)) from error
 
-    def end_epochs_early(self, limit: int | float | None) -> int:
-        """An epoch is finished after `limit` batches, or after this share of them in 0..1.
-
-        Returns:
-            The number of batches.
-        """
-        limit = 1.0 if limit is None else limit
+    def end_epochs_early(self, limit: int | float) -> None:
+        """An epoch is finished after `limit` batches, or after this share of them in 0..1."""
         batches = limit if isinstance(limit, int) else int(limit * len(self))
         self._batches_per_epoch = min(batches, len(self))
-        return self._batches_per_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch, batches given out in it, and what their order depends on."""

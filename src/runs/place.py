@@ -1,5 +1,6 @@
 """Where in its training a checkpoint was written, and whether a run can go on from there."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,22 @@ def place_of(saved: Mapping[str, Any]) -> Place:
     return Place(saved["global_step"], epochs["processed"], batches, loader.get("order"))
 
 
+def training_order(
+    data: VQADataModule, processes: int, limit: int | float | None
+) -> tuple[dict[str, Any], int]:
+    """What the order of the training examples depends on, and the batches of an epoch.
+
+    Args:
+        data: set up, and of no trainer yet.
+        processes: of the training.
+        limit: batches of an epoch, or share of them; None: all.
+    """
+    order = data.train_dataloader().sampler.order_options | {"number of processes": processes}
+    batches = math.ceil(math.ceil(order["number of questions"] / processes) / data.batch_size)
+    share = 1.0 if limit is None else limit
+    return order, min(share if isinstance(share, int) else int(share * batches), batches)
+
+
 def check_place(
     place: Place, trainer: TrainerConfig, data: VQADataModule, processes: int, *, source: Path
 ) -> None:
@@ -58,7 +75,8 @@ def check_place(
         return
     where = f"{source} was written within epoch {place.epochs + 1}, after {place.batches} batches"
     way = "; or go on from a checkpoint at the end of an epoch, if there is one (ckpt_path=PATH)"
-    order, number = data.training_order(processes, trainer.limit_train_batches)
+    limit = trainer.overfit_batches or trainer.limit_train_batches
+    order, number = training_order(data, processes, limit)
     for name, was in (place.order or {}).items():
         if order[name] != was:
             raise UserError(
@@ -67,6 +85,6 @@ def check_place(
             )
     if place.batches >= number:
         raise UserError(
-            f"{where}, but with trainer.limit_train_batches={trainer.limit_train_batches} an epoch "
-            f"has only {number}: give more{way}"
+            f"{where}, but with trainer.limit_train_batches={limit} an epoch has only "
+            f"{number}: give more{way}"
         )

@@ -22,6 +22,11 @@ Finish = Callable[[float | None, Mapping[str, Any] | None], None]
 GO_ON = "the same command without it, or with more, and ckpt_path=last goes on from there"
 
 
+def accuracy_of(module: VQALitModule) -> float | None:
+    """Accuracy of the last validation, if there was one."""
+    return module.results["all"].accuracy if module.results else None
+
+
 def train_or_stop(
     trainer: pl.Trainer,
     module: VQALitModule,
@@ -75,7 +80,7 @@ def stay(
     if module.results:
         show(module.results, f"{folder.name}: validation")
     say(f"nothing to train: {start.resume_from} is at step {step}, and {stopped['by']}; {GO_ON}")
-    accuracy = module.results["all"].accuracy if module.results else None
+    accuracy = accuracy_of(module)
     if finish is not None:
         finish(accuracy, None if config.trainer.max_epochs == -1 else stopped)
     return accuracy
