@@ -17,6 +17,9 @@ from .collate import VQADataset
 from .orders import Order, by_image, share_of, training_order
 from .worker_signals import held_back, ignored_in_worker
 
+#: Among what the order of an epoch depends on.
+PROCESSES = "number of processes (trainer.devices times trainer.num_nodes)"
+
 
 class ShardSampler(DistributedSampler):
     """The examples of one process, in an order that depends on seed and epoch alone.
@@ -69,7 +72,7 @@ class ShardSampler(DistributedSampler):
     def order_options(self) -> dict[str, Any]:
         """All that the order of an epoch depends on, but its number; names as for the user."""
         return {
-            "number of processes": self.num_replicas,
+            PROCESSES: self.num_replicas,
             "seed": self.seed,
             "data.batch_size": self._batch_size,
             "data.group_by_length": self._grouping["lengths"] is not None,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dact.datamodules import VQADataModule
+from dact.datamodules.loaders import PROCESSES
 from dact.errors import UserError
 from dact.schema import TrainerConfig
 
@@ -43,7 +44,7 @@ def training_order(
         processes: of the training.
         limit: batches of an epoch, or share of them; None: all.
     """
-    order = data.train_dataloader().sampler.order_options | {"number of processes": processes}
+    order = data.train_dataloader().sampler.order_options | {PROCESSES: processes}
     batches = math.ceil(math.ceil(order["number of questions"] / processes) / data.batch_size)
     share = 1.0 if limit is None else limit
     return order, min(share if isinstance(share, int) else int(share * batches), batches)
@@ -81,7 +82,7 @@ def check_place(
         if order[name] != was:
             raise UserError(
                 f"{where}, with {name} {was}, not {order[name]}: the rest of the epoch would be "
-                f"other questions; give {name} {was} again{way}"
+                f"other questions; use {was} again{way}"
             )
     if place.batches >= number:
         raise UserError(

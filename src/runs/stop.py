@@ -40,6 +40,11 @@ def train_or_stop(
     """
     if start.saved is not None and not checkpoints.was_stopped(start.saved):
         module.results = checkpoints.results(start.saved)
+    if module.schedule == "trapezoid" and trainer.max_epochs == module.max_steps == -1:
+        say(
+            "optimizer.schedule=trapezoid has no end without trainer.max_epochs or max_steps: the "
+            "learning rate stays constant"
+        )
     trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
     if saver.stopped_by is None:
         return
