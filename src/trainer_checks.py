@@ -1,10 +1,17 @@
 """Which options of Lightning's Trainer make sense here; loads no PyTorch."""
 
-from typing import Any
-
 from dact.errors import UserError
 from dact.schema import TrainerConfig
 
+#: Numbers, by the least that they may be; null is possible of all.
+_LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "log_every_n_steps": 0,
+    "num_sanity_val_steps": -1,
+}
+_LIMITS = ("train", "val", "test", "predict")
 #: In the names of strategies whose processes keep the results, which are lost with them.
 _IN_CHILDREN = ("spawn", "fork", "notebook")
 
@@ -19,12 +26,12 @@ def check_trainer(trainer: TrainerConfig, mode: str) -> None:
     Raises:
         UserError: names the option, its value and what it may be.
     """
-    strategy = trainer.strategy
-    if any(word in _name(strategy) for word in _IN_CHILDREN):
+    if any(word in str(trainer.strategy) for word in _IN_CHILDREN):
         raise UserError(
-            f"trainer.strategy={_name(strategy)} trains in processes whose results are lost when "
+            f"trainer.strategy={trainer.strategy} trains in processes whose results are lost when "
             "they end: use trainer.strategy=ddp"
         )
+    _check_numbers(trainer)
     if mode != "fit":
         return
     for name in ("max_epochs", "max_steps"):
@@ -40,8 +47,26 @@ def check_trainer(trainer: TrainerConfig, mode: str) -> None:
         )
 
 
-def _name(strategy: Any) -> str:
-    """Of a strategy, also one that is given as an object of some class."""
-    if isinstance(strategy, str):
-        return strategy
-    return str(strategy.get("_target_", "")) if hasattr(strategy, "get") else str(strategy)
+def _check_numbers(trainer: TrainerConfig) -> None:
+    """Refuse numbers that Lightning takes and stumbles over, or silently reads as others."""
+    for name, least in _LEAST.items():
+        value = getattr(trainer, name)
+        if value is not None and not value >= least:  # NaN is not, either
+            raise UserError(f"trainer.{name}={value} is not possible: it is at least {least}")
+    numbers = [f"limit_{split}_batches" for split in _LIMITS]
+    for name in (*numbers, "overfit_batches"):
+        value = getattr(trainer, name)
+        if value is not None and not isinstance(value, int | float):
+            raise UserError(
+                f"trainer.{name}={value} is no number: give one of batches, or a share in 0.0..1.0"
+            )
+    if trainer.val_check_interval in (0, 0.0):
+        raise UserError(
+            "trainer.val_check_interval=0 is not possible: give a number of batches, or a share of "
+            "an epoch in 0.0..1.0; trainer.limit_val_batches=0 leaves validation out"
+        )
+    if trainer.deterministic not in (None, True, False, "warn"):
+        raise UserError(
+            f"trainer.deterministic={trainer.deterministic} is unknown: choose one of true, false, "
+            "warn"
+        )

@@ -48,7 +48,7 @@ def test_an_exported_network_answers_batches_of_any_size(policy):
         assert steps.equal(wanted_steps)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*:FutureWarning")
 @pytest.mark.parametrize("early_exit", ["example", "batch"])
 def test_an_early_exit_is_not_traced(early_exit):
     network = Recurrent(POLICIES["dact"](), early_exit).eval()

@@ -222,18 +222,6 @@ class VQADataModule(Dataset, pl.LightningDataModule):
         loader.end_epochs_early(self.trainer.limit_train_batches if self.trainer else 1.0)
         return loader
 
-    def training_order(
-        self, processes: int, limit: int | float | None = None
-    ) -> tuple[dict[str, Any], int]:
-        """What the order of training examples depends on, and the batches of an epoch.
-
-        Args:
-            processes: of the training.
-            limit: batches of an epoch, or share of them; None: all.
-        """
-        loader = self._loader(self.train_split, self.batch_size, shuffle=True, shard=(0, processes))
-        return loader.sampler.order_options, loader.end_epochs_early(limit)
-
     def val_dataloader(self) -> VQALoader:
         """Validation examples in dataset order."""
         stage = "fit" if self._stage == "fit" else "validate"
@@ -247,17 +235,9 @@ class VQADataModule(Dataset, pl.LightningDataModule):
         """Examples to predict, in dataset order."""
         return self._loader(self.splits_of("predict")[-1], self.eval_batch_size)
 
-    def _loader(
-        self,
-        split: str,
-        batch_size: int,
-        shuffle: bool = False,
-        shard: tuple[int, int] | None = None,
-    ) -> VQALoader:
+    def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> VQALoader:
         dataset = self.dataset(split)
-        if shard is None:
-            known = self.trainer
-            shard = (known.global_rank, known.world_size) if known else (0, 1)
+        shard = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = ShardSampler.of(
             dataset,
             shuffle,

@@ -19,6 +19,8 @@ from .worker_errors import send_errors, shortage_in_one_line, what_is_short
 from .worker_signals import held_back, ignored_in_worker
 
 _OPTION = "data.num_workers"
+#: Among what the order of an epoch depends on.
+PROCESSES = "number of processes (trainer.devices times trainer.num_nodes)"
 
 
 class ShardSampler(DistributedSampler):
@@ -91,7 +93,7 @@ class ShardSampler(DistributedSampler):
     def order_options(self) -> dict[str, Any]:
         """All that the order of an epoch depends on, but its number; names as for the user."""
         return {
-            "number of processes": self.num_replicas,
+            PROCESSES: self.num_replicas,
             "seed": self.seed,
             "data.batch_size": self._batch_size,
             "data.group_by_length": self._grouping["lengths"] is not None,
@@ -168,16 +170,10 @@ class VQALoader(DataLoader):
             self._iterator._shutdown_workers()
             self._iterator = None
 
-    def end_epochs_early(self, limit: int | float | None) -> int:
-        """An epoch is finished after `limit` batches, or after this share of them in 0..1.
-
-        Returns:
-            The number of batches.
-        """
-        limit = 1.0 if limit is None else limit
+    def end_epochs_early(self, limit: int | float) -> None:
+        """An epoch is finished after `limit` batches, or after this share of them in 0..1."""
         batches = limit if isinstance(limit, int) else int(limit * len(self))
         self._batches_per_epoch = min(batches, len(self))
-        return self._batches_per_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch, batches given out in it, and what their order depends on."""

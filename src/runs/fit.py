@@ -34,9 +34,10 @@ from .parts import (
     set_up_process,
     show,
 )
-from .processes import agreed, started
+from .place import training_order
+from .processes import agreed, number_of_processes, started
 from .start import Start, base_vocabulary, find_start
-from .stop import GO_ON, Finish, is_done, say_stopped, stay, train_or_stop
+from .stop import GO_ON, Finish, accuracy_of, is_done, say_stopped, stay, train_or_stop
 
 
 def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = False) -> float | None:
@@ -89,12 +90,12 @@ def _fit(
     """
     clock = clock or Clock(config.trainer.max_time)
     set_up_process(config)
-    data = _open_data(config, folder, typed)
+    config, data = _open_data(config, folder, typed)
     network = make_network(config, data)
     module = make_module(config, network, data)
-    train = partial(_fit, clock=clock)
     try:
-        start = find_start(config, folder, typed, data, network, train, clock)
+        mac = partial(_fit, clock=clock)
+        start = find_start(config, folder, typed, data, network, mac, clock)
     except TimeIsUpError:
         say(f"stopped by trainer.max_time={clock.max_time} in the MAC that comes first; {GO_ON}")
         return None
@@ -102,13 +103,11 @@ def _fit(
         return stay(config, folder, data, module, start, finish)
     description = _describe(config, data, start)
     saver = _saver(config, folder, clock)
-    callbacks = [*_callbacks(config, description, begin), saver]
-    trainer = make_trainer(config, folder, callbacks)
+    trainer = make_trainer(config, folder, [*_callbacks(config, description, begin), saver])
     with at_work(trainer):
         train_or_stop(trainer, module, data, start, saver)
         log_report(trainer, folder)
-    stopped = saver.stopped
-    accuracy = module.results["all"].accuracy if module.results else None
+    stopped, accuracy = saver.stopped, accuracy_of(module)
     if trainer.is_global_zero and accuracy is not None:
         if stopped is None and not checks.is_limited(config.trainer):
             _offer(config, module, data, description, start, trainer.global_step)
@@ -121,8 +120,8 @@ def _fit(
     return accuracy
 
 
-def _open_data(config: Config, folder: Path, typed: Sequence[str]) -> VQADataModule:
-    """The data of a fit, set up."""
+def _open_data(config: Config, folder: Path, typed: Sequence[str]) -> tuple[Config, VQADataModule]:
+    """The data of a fit, set up, and the options without those that only the data can decide."""
     base = base_vocabulary(config, folder, typed)
     overfit = bool(config.trainer.overfit_batches)
     options = configs.data_options(config.data, config.seed)
@@ -131,7 +130,19 @@ def _open_data(config: Config, folder: Path, typed: Sequence[str]) -> VQADataMod
     data.setup("fit")
     if has_random_weights(data.store.made_by):
         say(f"the features were made by {describe(data.store.made_by)}: nobody trained it")
-    return data
+    return _overfitting(config, data), data
+
+
+def _overfitting(config: Config, data: VQADataModule) -> Config:
+    """With `trainer.overfit_batches` as a number of batches, where it is a share of them.
+
+    Of validation, which may have far fewer batches, the same number is answered.
+    """
+    share = config.trainer.overfit_batches
+    if not isinstance(share, float) or not 0 < share <= 1:
+        return config
+    _, number = training_order(data, number_of_processes(), share)
+    return replace(config, trainer=replace(config.trainer, overfit_batches=max(number, 1)))
 
 
 def _report(

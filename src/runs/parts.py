@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
@@ -28,7 +27,7 @@ from dact.report import results_table
 from dact.schema import Config, TrainerConfig
 from dact.word_vectors import read_word_vectors
 
-from .processes import refused_in_one_line, refused_options
+from .processes import REFUSALS, refused_in_one_line, refused_options
 
 #: Where the errors of PyTorch's compilers are defined.
 _COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
@@ -122,7 +121,7 @@ def make_trainer(
             logger=logger or False,
             callbacks=[*callbacks, *bars],
         )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except REFUSALS as error:
         raise refused_options(error) from error
     for known in trainer.loggers:  # which begin their runs only now that nothing is refused
         known.log_hyperparams(asdict(config))

@@ -1,10 +1,12 @@
 """Where in its training a checkpoint was written, and whether a run can go on from there."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dact.datamodules import VQADataModule
+from dact.datamodules.loaders import PROCESSES
 from dact.errors import UserError
 from dact.schema import TrainerConfig
 
@@ -30,6 +32,22 @@ def place_of(saved: Mapping[str, Any]) -> Place:
     batches = loop["epoch_loop.batch_progress"]["current"]["processed"] if within else 0
     (loader,) = loop["state_dict"].get("combined_loader") or [{}]
     return Place(saved["global_step"], epochs["processed"], batches, loader.get("order"))
+
+
+def training_order(
+    data: VQADataModule, processes: int, limit: int | float | None
+) -> tuple[dict[str, Any], int]:
+    """What the order of the training examples depends on, and the batches of an epoch.
+
+    Args:
+        data: set up, and of no trainer yet.
+        processes: of the training.
+        limit: batches of an epoch, or share of them; None: all.
+    """
+    order = data.train_dataloader().sampler.order_options | {PROCESSES: processes}
+    batches = math.ceil(math.ceil(order["number of questions"] / processes) / data.batch_size)
+    share = 1.0 if limit is None else limit
+    return order, min(share if isinstance(share, int) else int(share * batches), batches)
 
 
 def check_place(
@@ -58,15 +76,16 @@ def check_place(
         return
     where = f"{source} was written within epoch {place.epochs + 1}, after {place.batches} batches"
     way = "; or go on from a checkpoint at the end of an epoch, if there is one (ckpt_path=PATH)"
-    order, number = data.training_order(processes, trainer.limit_train_batches)
+    limit = trainer.overfit_batches or trainer.limit_train_batches
+    order, number = training_order(data, processes, limit)
     for name, was in (place.order or {}).items():
         if order[name] != was:
             raise UserError(
                 f"{where}, with {name} {was}, not {order[name]}: the rest of the epoch would be "
-                f"other questions; give {name} {was} again{way}"
+                f"other questions; use {was} again{way}"
             )
     if place.batches >= number:
         raise UserError(
-            f"{where}, but with trainer.limit_train_batches={trainer.limit_train_batches} an epoch "
-            f"has only {number}: give more{way}"
+            f"{where}, but with trainer.limit_train_batches={limit} an epoch has only "
+            f"{number}: give more{way}"
         )

@@ -15,6 +15,17 @@ from dact.schema import TrainerConfig
 
 from .observer import lost_processes_in_one_line, observed
 
+#: What Lightning raises about its arguments.
+REFUSALS = (
+    MisconfigurationException,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    LookupError,
+)
 _LIGHTNING = ("pytorch_lightning", "lightning_fabric")
 
 
@@ -65,7 +76,7 @@ def _fabric(config: TrainerConfig) -> Fabric | None:
         fabric = Fabric(
             accelerator=config.accelerator, devices=config.devices, num_nodes=config.num_nodes
         )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except REFUSALS as error:
         raise refused_options(error) from error
     return fabric if fabric.world_size > 1 else None
 
@@ -85,10 +96,13 @@ def refused_in_one_line() -> Iterator[None]:
     """
     try:
         yield
-    except MisconfigurationException as error:
-        raise refused_options(error) from error
-    except (ValueError, TypeError, RuntimeError, ModuleNotFoundError) as error:
-        if not _raised_by_lightning(error):
+    except REFUSALS as error:
+        if str(error).startswith("could not create a primitive"):  # of PyTorch, for processors
+            raise UserError(
+                f"this processor cannot compute in the chosen trainer.precision ({error}): leave "
+                "trainer.precision out"
+            ) from error
+        if not (isinstance(error, MisconfigurationException) or _raised_by_lightning(error)):
             raise
         raise refused_options(error) from error
 

@@ -22,6 +22,11 @@ Finish = Callable[[float | None, Mapping[str, Any] | None], None]
 GO_ON = "the same command without it, or with more, and ckpt_path=last goes on from there"
 
 
+def accuracy_of(module: VQALitModule) -> float | None:
+    """Accuracy of the last validation, if there was one."""
+    return module.results["all"].accuracy if module.results else None
+
+
 def train_or_stop(
     trainer: pl.Trainer,
     module: VQALitModule,
@@ -35,6 +40,11 @@ def train_or_stop(
     """
     if start.saved is not None and not checkpoints.was_stopped(start.saved):
         module.results = checkpoints.results(start.saved)
+    if module.schedule == "trapezoid" and trainer.max_epochs == module.max_steps == -1:
+        say(
+            "optimizer.schedule=trapezoid has no end without trainer.max_epochs or max_steps: the "
+            "learning rate stays constant"
+        )
     trainer.fit(module, data, ckpt_path=start.resume_from, weights_only=True)
     if saver.stopped_by is None:
         return
@@ -81,7 +91,7 @@ def stay(
     if module.results:
         show(module.results, f"{folder.name}: validation")
     say(f"nothing to train: {start.resume_from} is at step {step}, and {stopped['by']}; {GO_ON}")
-    accuracy = module.results["all"].accuracy if module.results else None
+    accuracy = accuracy_of(module)
     if finish is not None:
         finish(accuracy, None if config.trainer.max_epochs == -1 else stopped)
     return accuracy

@@ -67,12 +67,7 @@ def run_steps(
     Raises:
         ValueError: wrong shapes, all answers of an example ruled out, or an early exit in a trace.
     """
-    assert early_exit in EXITS, f"early_exit is {', '.join(EXITS)}, not {early_exit!r}"
-    if torch.jit.is_tracing() and early_exit != "never":
-        raise ValueError(
-            f"early_exit={early_exit} cannot be traced: a trace keeps the exits of its example and "
-            "takes them for all others; trace with early_exit=never"
-        )
+    _check_exit(early_exit)
     state, halting = model.initial_state(inputs), None
     batch, records = _Batch(), []
     for n in range(1, policy.max_steps + 1):
@@ -92,6 +87,15 @@ def run_steps(
             batch.leave(gone, staying, policy.finish(take_rows(halting, gone)))
             state, inputs, halting = take_rows((state, inputs, halting), staying)
     return batch.joined(policy.finish(halting)), _stack(records) if trace else None
+
+
+def _check_exit(early_exit: str) -> None:
+    assert early_exit in EXITS, f"early_exit is {', '.join(EXITS)}, not {early_exit!r}"
+    if torch.jit.is_tracing() and early_exit != "never":
+        raise ValueError(
+            f"early_exit={early_exit} cannot be traced: a trace keeps the exits of its example and "
+            "takes them for all others; trace with early_exit=never"
+        )
 
 
 def _can_leave(state: Any, inputs: Any, count: int, examples_first: bool) -> bool:
