@@ -274,6 +274,21 @@ def test_other_images_do_not_go_on_with_a_file(images, tmp_path):
         run(images[:10], tmp_path / "out.hdf5")
 
 
+def test_a_file_in_another_order_goes_on_and_is_finished_in_that_order(images, tmp_path):
+    run(images, tmp_path / "whole.hdf5")
+    good = images[2].read_bytes()
+    images[2].write_bytes(good[:40])
+    with pytest.raises(UserError, match=r"CLEVR_val_000002\.png cannot be read"):
+        run(images[::-1], tmp_path / "out.hdf5")  # with six rows there
+    images[2].write_bytes(good)
+    run(images, tmp_path / "out.hdf5")
+    with h5py.File(tmp_path / "out.hdf5") as file:
+        assert file["images"][:].tolist() == [path.name.encode() for path in images[::-1]]
+    assert np.allclose(rows_of(tmp_path / "out.hdf5")[::-1], rows_of(tmp_path / "whole.hdf5"))
+    images[2].write_bytes(b"")
+    assert run(images, tmp_path / "out.hdf5") == []
+
+
 def test_two_processes_do_not_write_one_file(images, tmp_path):
     path = tmp_path / "out.hdf5"
     settings = np.dtype("float32"), {}

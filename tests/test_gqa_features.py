@@ -459,3 +459,23 @@ def test_gqa_mini_is_read_and_converted(mini, tmp_path, monkeypatch, capsys):
     check_batch(RaggedObjects(target, names), mini / "objects", names, rows, np.float16)
     assert one_line_errors(convert_gqa_objects.main) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("open_store", ["shards", "ragged"])
+def test_images_that_are_not_there_can_be_left_out(objects, ragged, tmp_path, open_store):
+    wanted = [NAMES[1], "nowhere", NAMES[0]]
+    if open_store == "shards":
+        index = tmp_path / "some.h5"
+        with pytest.raises(UserError, match=r"no image nowhere.*data\.missing_images=skip"):
+            write_image_index(index, wanted, info_of(objects), "objects", "stamp")
+        write_image_index(index, wanted, info_of(objects), "objects", "stamp", may_lack=True)
+        store = GQAObjects(objects, index)
+    else:
+        with pytest.raises(UserError, match=r"no image nowhere.*data\.missing_images=skip"):
+            RaggedObjects(ragged, wanted)
+        store = RaggedObjects(ragged, wanted, may_lack=True)
+    assert list(store.images.names) == [NAMES[1], NAMES[0]]
+    features, counts = store.read(np.array([0, 1]))
+    for row, name in enumerate(store.images.names):
+        expected = look_up(objects, name).features
+        np.testing.assert_allclose(features[row, : counts[row]], expected, rtol=1e-3, atol=1e-3)

@@ -154,7 +154,8 @@ def _report(
 ) -> None:
     """Print the results, and how to get those that training has not asked for."""
     baseline = checkpoints.started_from(description)
-    prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
+    train, val = (data.dataset(split) for split in data.splits_of("fit"))
+    prior = answer_prior(train.questions, val.questions, val.positions)
     show(module.results, f"{folder.name}: validation", baseline=baseline)
     say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
     last = folder / run_folder.CHECKPOINTS / run_folder.LAST
