@@ -162,7 +162,7 @@ def unshared(size: str) -> list[str]:
 
 @pytest.mark.slow
 @UNSENT
-@pytest.mark.parametrize("short", ["40k", "300k", 40, 52, 56])
+@pytest.mark.parametrize("short", ["40k", "300k", 40])
 @pytest.mark.parametrize("trainer", ["cpu", "ddp_cpu"])
 def test_a_machine_without_room_ends_a_training_in_one_line(tmp_path: Path, short, trainer):
     root = write_clevr(tmp_path / "clevr")
@@ -178,7 +178,7 @@ def test_a_machine_without_room_ends_a_training_in_one_line(tmp_path: Path, shor
             resource.setrlimit(resource.RLIMIT_NOFILE, (short, short))
 
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limit, timeout=120
+        command, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limit, timeout=300
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
