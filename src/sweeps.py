@@ -172,7 +172,7 @@ def goes_on(result: Mapping[str, Any], trainer: Mapping[str, Any]) -> bool:
         result: what the folder of the job says of it.
         trainer: options of the trainer now.
     """
-    stopped, most = result.get("stopped"), trainer["max_steps"]
+    most, stopped = trainer.get("max_steps", -1), result.get("stopped")
     return stopped is not None and (most == -1 or most > stopped["step"])
 
 
@@ -182,7 +182,7 @@ def difference_of(result: Mapping[str, Any], now: Mapping[str, Any]) -> str | No
     A job that goes on after a limit of steps or time may have other limits.
     """
     known = result["options"]
-    if goes_on(result, now["trainer"]):
+    if goes_on(result, now.get("trainer", {})):
         limits = {name: now["trainer"][name] for name in _LIMITS}
         known = {**known, "trainer": {**known["trainer"], **limits}}
     return first_difference(known, now)

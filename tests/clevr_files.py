@@ -176,3 +176,9 @@ def positions(batches: Iterable[VQABatch]) -> list[int]:
 
 def same(one: VQABatch, other: VQABatch) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def times_of(folder: Path) -> dict[Path, int]:
+    """When each file below a folder was written, but for locks."""
+    files = [path for path in folder.rglob("*.*") if path.suffix != ".lock"]
+    return {path: path.stat().st_mtime_ns for path in files}

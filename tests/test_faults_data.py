@@ -272,8 +272,11 @@ PATHS = [
 def test_path_tricks_in_names_of_images(tmp_path, name):
     root = write_clevr(tmp_path / "root")
     entries = make_questions("val", 5, 3)
-    entries[2]["image_filename"] = name
+    scenes = [make_scene(index, 2) for index in range(5)]
+    for entry in (*entries[:3], scenes[0]):
+        entry["image_filename"] = name
     write_questions(root, "val", entries)
+    write_scenes(root, "val", scenes)
     before = everything_in(tmp_path)
     _, texts = served(root, tmp_path / "cache")
     assert texts[1][2].image == name

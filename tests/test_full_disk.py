@@ -75,7 +75,7 @@ def test_a_full_disk_says_how_to_go_on(tmp_path, monkeypatch, capsys, mode, run,
     if begun:
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "checkpoints" / "epoch00-step000003.ckpt").touch()
-    known = SimpleNamespace(mode=run, runtime=SimpleNamespace(output_dir=str(tmp_path)))
+    known = SimpleNamespace(mode=run, runtime=SimpleNamespace(output_dir=str(tmp_path), cwd="."))
     monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: known))
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

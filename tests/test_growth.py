@@ -13,6 +13,7 @@ from clevr_files import (
     HUMANS,
     make_questions,
     ready,
+    times_of,
     write_clevr,
     write_grid,
     write_humans,
@@ -314,9 +315,9 @@ def test_two_networks_do_not_share_what_is_packed_for_one(bases, root):
 def test_other_questions_are_seen_and_the_same_are_packed_once(bases, root):
     base = vocabulary_of(bases.mac)
     before = prepared(root, base).vocabulary
-    files = {path: path.stat().st_mtime_ns for path in (root / ".dact").rglob("*.*")}
+    files = times_of(root / ".dact")
     assert prepared(root, base).vocabulary.to_dict() == before.to_dict()
-    assert {path: path.stat().st_mtime_ns for path in (root / ".dact").rglob("*.*")} == files
+    assert times_of(root / ".dact") == files
     write_humans(root / "CLEVR-Humans", "train", [("Is there a mauve sphere?", "yes")])
     after = prepared(root, base).vocabulary
     assert "mauve" in after

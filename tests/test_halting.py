@@ -424,7 +424,8 @@ def test_a_batch_is_its_examples_one_by_one(name, training):
     for row in range(11):
         alone = run(policies(6)[name], logits[:, [row]], gates[:, [row]], training=training)
         for one, all_of_them in zip(alone, together, strict=True):
-            torch.testing.assert_close(one[0], all_of_them[row], rtol=0, atol=0)
+            # Some processors round the rest of a vector in the last bit otherwise than the vector.
+            torch.testing.assert_close(one[0], all_of_them[row], rtol=1e-6, atol=1e-7)
 
 
 @every_policy

@@ -157,6 +157,9 @@ def copy_of_val(mini_root, root, split, change):
         content = json.loads((mini_root / kind / f"CLEVR_val_{kind}.json").read_text())
         if kind == "questions":
             content[kind] = [change(question) for question in content[kind]]
+            names = {entry["image_index"]: entry["image_filename"] for entry in content[kind]}
+        for entry in content[kind]:
+            entry["image_filename"] = names.get(entry["image_index"], entry["image_filename"])
         (root / kind).mkdir(parents=True, exist_ok=True)
         (root / kind / f"CLEVR_{split}_{kind}.json").write_text(json.dumps(content))
     return root
@@ -171,7 +174,8 @@ def test_everything_is_escaped(restored, mini_root, tmp_path):
     evil = "<img src=x onerror=alert(1)></style></script><script>alert(2)</script>"
 
     def change(question):
-        return {**question, "question": evil, "answer": evil, "image_filename": evil}
+        name = f"{evil}{question['image_index']}"
+        return {**question, "question": evil, "answer": evil, "image_filename": name}
 
     root = copy_of_val(mini_root, tmp_path / "root", "val", change)
     page = Page(write_again(tmp_path, restored, open_data(restored, root), title=evil))

@@ -3,7 +3,7 @@
 import warnings
 
 import pytest
-from clevr_files import make_questions, ready, write_clevr, write_questions
+from clevr_files import make_questions, ready, times_of, write_clevr, write_questions
 
 from dact import checkpoint as checkpoints
 from dact import checkpoint_checks
@@ -140,8 +140,7 @@ def test_a_function_that_has_changed_since_is_told(module):
 def test_each_tokenizer_has_its_own_cache_and_the_usual_one_that_of_before(tmp_path, module):
     root = write_clevr(tmp_path / "root")
     usual = ready(root)
-    kept = [path for path in (root / ".dact").glob("*.*") if path.suffix != ".lock"]
-    before = {path: path.stat().st_mtime_ns for path in kept}
+    before = times_of(root / ".dact")
     own = f"{module.stem}:pairs"
     for name in ("unicode", own):
         data = ready(root, tokenizer=name)

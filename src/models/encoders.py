@@ -1,5 +1,6 @@
 """Questions and images into vectors of the network's width."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,15 @@ class EncodedQuestion(NamedTuple):
     """(B, S) bool, True on words."""
     vector: Tensor
     """(B, D) [last forward state; first backward state], after dropout."""
+
+
+def _precision_of_lstm(device: torch.device) -> AbstractContextManager:
+    """Float32 for an LSTM under autocast on a CPU that has no bfloat16 LSTM, as PyTorch would fail.
+
+    On other devices and CPUs: the precision of the caller.
+    """
+    lacks = device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast("cpu", enabled=False) if lacks else nullcontext()
 
 
 class QuestionEncoder(nn.Module):
@@ -64,8 +74,9 @@ class QuestionEncoder(nn.Module):
         embedded = self.embedding(tokens.masked_fill(~mask, PADDING))
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         mirrored = (lengths.unsqueeze(-1) - 1 - positions).clamp(min=0)
-        ahead, _ = self.forward_lstm(embedded)
-        back, _ = self.backward_lstm(_take(embedded, mirrored))
+        with _precision_of_lstm(tokens.device):
+            ahead, _ = self.forward_lstm(embedded)
+            back, _ = self.backward_lstm(_take(embedded, mirrored))
         last = (lengths - 1).unsqueeze(-1)
         vector = torch.cat([_take(ahead, last), _take(back, last)], dim=-1).squeeze(1)
         words = torch.cat([ahead, _take(back, mirrored)], dim=-1)
