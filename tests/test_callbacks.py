@@ -132,12 +132,12 @@ def test_weights_that_are_no_numbers_end_the_run_and_spoil_nothing(
 
 
 def test_an_epoch_leaves_one_line(capsys):
-    loop = SimpleNamespace(done=False)
     trainer = SimpleNamespace(
         is_global_zero=True,
         current_epoch=2,
         max_epochs=5,
-        fit_loop=SimpleNamespace(epoch_loop=loop),
+        num_training_batches=7,
+        fit_loop=SimpleNamespace(batch_idx=6),
     )
     module = SimpleNamespace(results={"all": GroupMeans(0.9123, 4.567, 10)})
     EpochSummary().on_train_epoch_end(trainer, module)
