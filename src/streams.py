@@ -21,11 +21,17 @@ class UnfailingStream(io.TextIOWrapper):
         number: the descriptor, which stays open.
         encoding: of the stream.
         line_buffering: whether each line is written at once.
+        write_through: whether everything is written at once, as with `python -u`.
     """
 
-    def __init__(self, number: int, encoding: str, line_buffering: bool) -> None:
-        buffer = open(number, "wb", closefd=False)  # noqa: SIM115 (open as long as the program)
-        super().__init__(buffer, encoding, "replace", line_buffering=line_buffering)
+    def __init__(
+        self, number: int, encoding: str, line_buffering: bool, write_through: bool = False
+    ) -> None:
+        size = 0 if write_through else -1
+        buffer = open(number, "wb", size, closefd=False)  # noqa: SIM115 (open as long as the program)
+        super().__init__(
+            buffer, encoding, "replace", line_buffering=line_buffering, write_through=write_through
+        )
 
     def write(self, text: str) -> int:
         """Write `text`, or lose it."""
@@ -58,7 +64,9 @@ def unfailing(stream: TextIO | None) -> TextIO | None:
     if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, UnfailingStream):
         return stream
     stream.flush()
-    return UnfailingStream(stream.fileno(), stream.encoding, stream.line_buffering)
+    return UnfailingStream(
+        stream.fileno(), stream.encoding, stream.line_buffering, stream.write_through
+    )
 
 
 def set_up_output() -> None:

@@ -25,6 +25,16 @@ def test_letters_that_a_terminal_lacks_are_replaced():
     os.close(write)
 
 
+def test_unbuffered_output_is_there_at_once():
+    read, write = os.pipe()
+    stream = UnfailingStream(write, "utf-8", line_buffering=False, write_through=True)
+    stream.write("address")
+    assert os.read(read, 100) == b"address"
+    stream.close()
+    os.close(read)
+    os.close(write)
+
+
 @pytest.mark.parametrize("line_buffering", [True, False])
 def test_a_closed_pipe_is_no_error(line_buffering):
     read, write = os.pipe()
