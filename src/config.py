@@ -149,7 +149,7 @@ def instantiate(name: str, target: Mapping[str, Any], **arguments: Any) -> Any:
 
 def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
-    names = ("name", "root", "cache_dir", "features", "split", "fraction")
+    names = ("name", "root", "cache_dir", "features", "background", "split", "fraction")
     splits = ("train_split", "val_split")
     loading = (
         "batch_size",
@@ -228,6 +228,9 @@ def _check_decided(config: Config, saved: Mapping[str, Any], keys: Collection[st
         now = getattr(config.ponder, option)
         if now != was and ponder & {"ponder", f"ponder.{option}"}:
             raise UserError(f"ponder.{option}={now}: the checkpoint's is {was}; leave ponder out")
+    was, now = saved["data"].get("background"), config.data.background
+    if "data.background" in keys and now != was:
+        raise UserError(f"data.background={now}: the checkpoint's is {was}; leave it out")
 
 
 def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str]) -> Config:
@@ -257,4 +260,7 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
             taken["threads"] = own.get("threads", config.threads)
     elif "data.features" not in keys:
         taken["data"] = {"features": saved["data"]["features"]}
+    if "data" not in taken or "background" not in taken["data"]:
+        background = None if config.data.background is None else saved["data"].get("background")
+        taken["data"] = taken.get("data", {}) | {"background": background}
     return resolve(OmegaConf.merge(OmegaConf.structured(config), taken))

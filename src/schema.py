@@ -75,6 +75,9 @@ class DataConfig:
     """Preprocessed files; null: `<root>/.dact`."""
     features: str = MISSING
     """CLEVR family: state or grid; GQA: objects or spatial."""
+    background: bool | None = None
+    """features=state: whether scenes have one more row, the same in all; null: the dataset has no
+    such option."""
     grow_vocabulary: bool = False
     """Whether a fit starts from a network trained on other questions: its words and answers keep
     their ids, and those that only these questions have come after them."""

@@ -41,7 +41,7 @@ lit_module checkpoint_file checkpoint growth saving
 warm_start callbacks ordered_lines predictions loggers trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . observer processes parts restore explain start fit official evaluate job compare
+runs: . observer processes parts restore explain scene_rows start fit official evaluate job compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

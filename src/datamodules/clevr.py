@@ -38,6 +38,7 @@ class CLEVRDataModule(VQADataModule):
     Args:
         root: folder of the dataset.
         features: what the knowledge is.
+        background: state only: whether scenes have a background row (see `scene_states`).
         train_split: split for training, and for the vocabulary.
         val_split: split for validation.
         test_split: split for testing; the official one has no answers.
@@ -56,6 +57,7 @@ class CLEVRDataModule(VQADataModule):
         self,
         root: str | Path,
         features: Literal["state", "grid"] = "state",
+        background: bool = False,
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
@@ -65,6 +67,7 @@ class CLEVRDataModule(VQADataModule):
         if features not in ("state", "grid"):
             raise UserError(f"data.features={features} is neither 'state' nor 'grid'")
         self.features = features
+        self.background = background
         self.train_split = train_split
         self.val_split = val_split
         self.test_split = test_split
@@ -105,9 +108,13 @@ class CLEVRDataModule(VQADataModule):
         """Pack the scenes of `split` for features=state."""
         if self.features == "state":
             stamp = source_stamp([self.scenes_path(split)])
-            if not is_current(self._states(split), stamp):
+            if not is_current(self._states(split), stamp, self.background):
                 pack_scene_states(
-                    self.scenes_path(split), self._states(split), stamp, progress=self.progress
+                    self.scenes_path(split),
+                    self._states(split),
+                    stamp,
+                    background=self.background,
+                    progress=self.progress,
                 )
 
     def open_features(self, split: str) -> FeatureStore:
@@ -121,7 +128,8 @@ class CLEVRDataModule(VQADataModule):
         return self.root / "scenes" / f"CLEVR_{split}_scenes.json"
 
     def _states(self, split: str) -> Path:
-        return self.cache_dir / f"states_{split}.h5"
+        kind = "states_background" if self.background else "states"
+        return self.cache_dir / f"{kind}_{split}.h5"
 
     def _grid(self, split: str) -> Path:
         return self.root / "features" / f"{split}_features.hdf5"

@@ -106,6 +106,7 @@ class ObjectStates:
         try:
             attributes, arrays = map_arrays(self.path)
             self.feature_dim = int(attributes["feature_dim"])
+            self.background = bool(attributes.get("background", 0))
             self._objects = arrays["objects"].reshape(-1, self.feature_dim)
             self._offsets = arrays["objects_offsets"]
         except (OSError, LookupError, ValueError) as error:
@@ -118,7 +119,9 @@ class ObjectStates:
         return len(self._offsets) - 1
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """See `FeatureStore.read`; K is the largest number of objects among `rows`."""
+        """See `FeatureStore.read`; K is the largest number of objects among `rows`, plus 1 if the
+        file has a background row per scene (`self.background`).
+        """
         check_rows(self, rows)
         return gather_ragged(self._objects, self._offsets, rows, np.float32)
 

@@ -194,7 +194,8 @@ def strip(reasoning: Reasoning, view: View) -> Figure:
         _show_attention(axes, view, step.cells)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        axes.set_title(f"step {number}", fontsize=8)
+        aside = f", background {step.cells[-1]:.0%}" if view.background else ""
+        axes.set_title(f"step {number}{aside}", fontsize=8)
         best = np.argsort(-step.words)[:2]
         read = ", ".join(f"{reasoning.words[word]} {step.words[word]:.0%}" for word in best)
         answer, share = step.answers[0]
@@ -212,7 +213,8 @@ def _show_attention(axes: Axes, view: View, cells: NDArray[np.float32]) -> None:
         shade[..., 3] = 0.65 * (1 - strength.reshape(view.grid))
         axes.imshow(shade, interpolation="bilinear", **frame)
         return
-    for (x0, y0, x1, y1), alpha in zip(view.boxes, strength, strict=True):
+    objects = strength[: len(view.boxes)]  # the background, if there is one, comes after them
+    for (x0, y0, x1, y1), alpha in zip(view.boxes, objects, strict=True):
         frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=SECOND, lw=2, alpha=alpha)
         axes.add_patch(frame)
 

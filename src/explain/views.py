@@ -35,6 +35,8 @@ class View(NamedTuple):
     """Rows and columns of a feature map, whose cells divide the picture evenly."""
     boxes: NDArray[np.float32] | None = None
     """(K, 4) x0, y0, x1, y1 of objects in shares of width and height."""
+    background: bool = False
+    """Whether one more cell comes after the objects: the background, which has no box."""
 
 
 def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[View]:
@@ -55,7 +57,7 @@ def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[
     if isinstance(data, CLEVRDataModule) and data.features == "state":
         scenes = find_scenes(data.scenes_path(split), set(rows))
         return [
-            view_of_scene(scenes[row], pictures[name])
+            view_of_scene(scenes[row], pictures[name], background=data.background)
             for row, name in zip(rows, images, strict=True)
         ]
     features = data.dataset(split).features
@@ -69,12 +71,15 @@ def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[
     ]
 
 
-def view_of_scene(scene: dict[str, Any], picture: Image.Image | None = None) -> View:
+def view_of_scene(
+    scene: dict[str, Any], picture: Image.Image | None = None, *, background: bool = False
+) -> View:
     """A CLEVR scene, drawn if there is no picture of it.
 
     Args:
         scene: entry of a scenes file, with `pixel_coords`.
         picture: of the scene, of any size.
+        background: whether the network also sees the background row.
     """
     places = np.array([thing["pixel_coords"] for thing in scene["objects"]], np.float32)
     width, height = CLEVR_SIZE
@@ -93,7 +98,7 @@ def view_of_scene(scene: dict[str, Any], picture: Image.Image | None = None) -> 
         axis=1,
     )
     drawn = picture if picture is not None else _drawn(scene, width, height)
-    return View(drawn, None, boxes.clip(0, 1).astype(np.float32))
+    return View(drawn, None, boxes.clip(0, 1).astype(np.float32), background)
 
 
 def find_scenes(path: Path, wanted: Collection[int]) -> dict[int, dict[str, Any]]:

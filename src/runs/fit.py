@@ -33,6 +33,7 @@ from .parts import (
     show,
 )
 from .processes import agreed, started
+from .scene_rows import with_rows_of_start
 from .start import Start, base_vocabulary, find_start
 
 
@@ -59,6 +60,7 @@ def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = Fal
                     "another hydra.run.dir"
                 )
             config = replace(config, ckpt_path="last")
+        config = with_rows_of_start(config, shared, typed)
         if rank_zero_only.rank != 0:  # the first process takes the folder for all
             return _fit(config, shared, typed)
         with run_folder.taken(shared):

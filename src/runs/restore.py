@@ -20,7 +20,7 @@ from dact.options import PonderOptions
 from .parts import sizes
 
 #: Options of a dataset that a checkpoint's own run decides.
-_DATA = ("name", "root", "cache_dir", "features", "train_split", "val_split")
+_DATA = ("name", "root", "cache_dir", "features", "background", "train_split", "val_split")
 
 
 class Restored(NamedTuple):
