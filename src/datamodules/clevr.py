@@ -11,6 +11,7 @@ from .cache import source_stamp
 from .features import FeatureStore, GridFeatures, ObjectStates
 from .json_stream import field, stream_json
 from .questions import Question
+from .reads_needed import reads_needed
 from .scene_states import is_current, pack_scene_states
 
 #: What the last function of a question's program makes of it.
@@ -169,6 +170,7 @@ def read_clevr_questions(
             question_type=question_type(program),
             family=_optional(entry, "question_family_index", int, -1, where),
             program_length=len(program) or -1,
+            reads_needed=reads_needed(program),
         )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from .questions import PackedQuestions
 
 
-def answer_prior(train: PackedQuestions, split: PackedQuestions) -> float:
+def answer_priors(train: PackedQuestions, split: PackedQuestions) -> dict[str, float]:
     """Accuracy of the commonest answer of `train` to each type of question, on `split`.
 
     Args:
@@ -14,7 +14,7 @@ def answer_prior(train: PackedQuestions, split: PackedQuestions) -> float:
             outside the vocabulary and a type that `train` does not have.
 
     Returns:
-        In 0..1.
+        Shares in 0..1 of all questions (`all`) and of those of each type that `split` has.
     """
     shape = len(train.type_names), 1 + int(max(train.answers.max(), 0))
     known = train.answers >= 0
@@ -22,4 +22,10 @@ def answer_prior(train: PackedQuestions, split: PackedQuestions) -> float:
     counts = np.bincount(np.ravel_multi_index(pairs, shape), minlength=np.prod(shape))
     counts = counts.reshape(shape)
     commonest = np.where(counts.any(axis=1), counts.argmax(axis=1), -2)
-    return float(np.mean(commonest[split.question_types] == split.answers))
+    right, types = commonest[split.question_types] == split.answers, split.question_types
+    by_type = {
+        name: float(right[types == number].mean())
+        for number, name in enumerate(train.type_names)
+        if (types == number).any()
+    }
+    return {"all": float(right.mean()), **by_type}

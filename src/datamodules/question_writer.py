@@ -127,7 +127,7 @@ def _append_block(
     if not all(tokens):
         question_id = block[tokens.index([])].question_id
         raise UserError(f"{where}: question {question_id} has no words")
-    ids, texts, answers, images, rows, types, families, lengths = zip(*block, strict=True)
+    ids, texts, answers, images, rows, types, families, lengths, reads = zip(*block, strict=True)
     if not all(ids):
         raise UserError(f"{where}: the id of the question {texts[ids.index('')]!r} is empty")
     writer.append_ragged("tokens", tokens)
@@ -146,6 +146,7 @@ def _append_block(
         ("question_types", types),
         ("families", families),
         ("program_lengths", lengths),
+        ("reads_needed", reads),
     ):
         _append_numbers(writer, name, values, ids, where)
 

@@ -15,7 +15,7 @@ from dact import checks, command_line, records, run_folder, warm_start
 from dact import config as configs
 from dact.callbacks import EpochSummary, FiniteTraining, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
-from dact.datamodules.prior import answer_prior
+from dact.datamodules.prior import answer_priors
 from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.saving import RunCheckpoints
@@ -122,9 +122,9 @@ def _report(
 ) -> None:
     """Print the results, and how to get those that training has not asked for."""
     baseline = checkpoints.started_from(description)
-    prior = answer_prior(*(data.dataset(split).questions for split in data.splits_of("fit")))
-    show(module.results, f"{folder.name}: validation", baseline=baseline)
-    say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
+    floors = answer_priors(*(data.dataset(split).questions for split in data.splits_of("fit")))
+    show(module.results, f"{folder.name}: validation", baseline=baseline, floors=floors)
+    say(f"the commonest answer to each type of question: {100 * floors['all']:.1f} % right")
     last = folder / run_folder.CHECKPOINTS / run_folder.LAST
     if data.other_split and data.other_split != data.val_split and last.exists():
         typed = command_line.for_shell([command_line.quote_path(f"ckpt_path={last}")])
