@@ -55,6 +55,12 @@ class GenerateOptions:
     images: dict[str, int] = MISSING
     """Number by split."""
     questions_per_image: int = MISSING
+    mix: dict[str, float] | None = None
+    """clevr_mini: weight of each group of questions."""
+    max_hops: int | None = None
+    """clevr_mini: longest chain of relations, 0..3; groups with longer ones are left out."""
+    objects: list[int] | None = None
+    """clevr_mini: fewest and most objects of a scene, 1..10."""
     drawings: int | None = None
     """clevr_mini: how many of the first images of val are drawn."""
     rows: int | None = None

@@ -23,7 +23,7 @@ datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .
 datamodules: cache packed_file json_stream hdf5_rows gqa_files vocabulary questions features
-datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged
+datamodules: prior scene_states reads_needed gqa_shards gqa_index gqa_features gqa_ragged
 gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
 gqa_metrics: evaluation report .
 models: functional rows

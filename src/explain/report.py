@@ -73,11 +73,7 @@ def write_report(
         title=title,
         subtitle=subtitle,
         found=found,
-        correlations=[
-            (label, r)
-            for label, numbers in _numbers(found)
-            if (r := correlation(found.steps, numbers)) is not None
-        ],
+        correlations=_correlations(found),
         max_steps=reasoner.max_steps,
         adaptive=reasoner.adaptive,
         kind=data.feature_kind,
@@ -147,6 +143,12 @@ def _tables(
 def _numbers(found: Survey) -> list[tuple[str, NDArray[np.int64]]]:
     """What of a question's program is set against its steps, and what that is called."""
     return [("reads needed", found.reads), ("program length", found.lengths)]
+
+
+def _correlations(found: Survey) -> list[tuple[str, float]]:
+    """How far steps go with numbers of the questions' programs, where both vary."""
+    found_r = [(label, correlation(found.steps, numbers)) for label, numbers in _numbers(found)]
+    return [(label, r) for label, r in found_r if r is not None]
 
 
 def _drawn(found: Survey, max_steps: int) -> dict[str, Captioned]:
