@@ -120,6 +120,8 @@ def rewrite(arguments: Sequence[str], ponder_files: Collection[str]) -> list[str
     ['-m', 'model=dact', "ponder='5e-3','0'"]
     >>> rewrite(["-m", "ckpt_path=a/x.ckpt,b/y.ckpt"], [])
     ['-m', "ckpt_path='a/x.ckpt','b/y.ckpt'"]
+    >>> rewrite(["+data.generate.max_hops=1"], [])
+    ['++data.generate.max_hops=1']
     """
     rewritten = []
     sweeps = any(argument in MULTIRUN for argument in arguments)
@@ -130,6 +132,8 @@ def rewrite(arguments: Sequence[str], ponder_files: Collection[str]) -> list[str
             argument = rewrite_ponder(argument, ponder_files)
         elif (option in PATH_OPTIONS or option.endswith(".url")) and "=" in argument:
             argument = _quote_paths(argument) if sweeps else quote_path(argument)
+        elif option.startswith("+data.generate."):  # may be added, whether it is there or not
+            argument = f"+{argument}"
         rewritten.append(argument)
     return rewritten
 

@@ -30,6 +30,10 @@ class FitRecipe:
     learning_rate: float = MISSING
     schedule: str = MISSING
     """plateau: halved when validation accuracy stalls; trapezoid: warm-up, hold, decay."""
+    decay: float = 0.7
+    """trapezoid: share of all steps, at the end, with a falling rate."""
+    gradient_clip: float = 8.0
+    """Largest norm of a step's gradient."""
 
 
 @dataclass
@@ -136,7 +140,7 @@ class OptimizerConfig:
     schedule: str = MISSING
     warmup: float = 0.05
     """trapezoid: share of all steps with a rising rate."""
-    decay: float = 0.7
+    decay: float = MISSING
     """trapezoid: share of all steps, at the end, with a falling rate."""
     ema_decay: float = 0.999
     """Decay of the weight average per optimizer step."""
