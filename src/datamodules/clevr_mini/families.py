@@ -16,8 +16,8 @@ from dact.datamodules.clevr_mini.attributes import ATTRIBUTES, VALUES
 # relations; 2 by counting or existence over relations, by a shared attribute and by comparisons; 3
 # by single_and.
 MIX = {
-    "zero_hop": 0.27,
-    "one_hop": 0.08,
+    "zero_hop": 0.25,
+    "one_hop": 0.1,
     "two_hop": 0.0,
     "three_hop": 0.0,
     "one_hop_set": 0.0,
