@@ -88,6 +88,7 @@ def make_batch(size: Size, questions_per_image: int) -> VQABatch:
         answers=torch.randint(0, size.answers, (count,)),
         question_types=zeros,
         program_lengths=zeros,
+        reads_needed=zeros,
         positions=torch.arange(count),
     )
 

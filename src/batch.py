@@ -36,5 +36,7 @@ class VQABatch(NamedTuple):
     """(B,) int64, index into the data module's `type_names`."""
     program_lengths: Tensor
     """(B,) int64, nodes of the functional program, or -1 where there is none."""
+    reads_needed: Tensor
+    """(B,) int64, reads that the program needs, or -1 where that is not known."""
     positions: Tensor
     """(B,) int64, position of each question in its split, in dataset order."""

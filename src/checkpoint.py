@@ -108,9 +108,15 @@ def load_first_whole(paths: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
 
 
 def describe(checkpoint: Mapping[str, Any]) -> Description:
-    """The description in a loaded checkpoint."""
-    entry = checkpoint[ENTRY]
-    return Description(**{name: entry.get(name) for name in Description._fields})
+    """The description in a loaded checkpoint.
+
+    One that does not say whether its scenes had a background row is from before there was one.
+    """
+    entry = {name: checkpoint[ENTRY].get(name) for name in Description._fields}
+    data = entry["config"].get("data", {})
+    if data.get("features") == "state":
+        entry["config"] = entry["config"] | {"data": {"background": False} | data}
+    return Description(**entry)
 
 
 def sizes(description: Description, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -25,8 +25,8 @@ _DECIDED = {
     "model": None,
     "ponder": None,
     "data": (
-        *("name", "features", "train_split", "fraction", "missing_images", "batch_size"),
-        "tokenizer",
+        *("name", "features", "background", "train_split", "fraction", "missing_images"),
+        *("batch_size", "tokenizer"),
     ),
 }
 

@@ -197,6 +197,11 @@ def check_typed_is_used(cfg: Config, overrides: Iterable[str]) -> None:
     for option, bound in (("halting_eps", "probability"), ("halting_budget", "budget")):
         if f"model.{option}" in typed and cfg.model.halting_bound != bound:
             raise UserError(f"model.{option} needs model.halting_bound={bound}")
+    if cfg.data.background and "data.background" in typed and cfg.data.features != "state":
+        raise UserError(
+            "data.background=true is for data.features=state, not for "
+            f"data={cfg.data.name} with data.features={cfg.data.features}: leave it out"
+        )
 
 
 def check_extraction(cfg: ExtractionConfig) -> None:

@@ -169,6 +169,8 @@ def rewrite(
     ['-m', 'model=dact', "ponder='5e-3','0'"]
     >>> rewrite(["-m", "ckpt_path=a/x.ckpt,b/y.ckpt"], [])
     ['-m', "ckpt_path='a/x.ckpt','b/y.ckpt'"]
+    >>> rewrite(["+data.generate.max_hops=1"], [])
+    ['++data.generate.max_hops=1']
     """
     own, overrides = hydra_first(arguments)
     folders = config_folders([*own, *overrides], conf)
@@ -177,6 +179,8 @@ def rewrite(
         if sweeps and key_of(argument).startswith(PARAMS):  # what it means, and Hydra cannot add
             name, _, values = argument.partition("=")
             argument = f"{key_of(name).removeprefix(PARAMS)}={_unquote(values)}"
+        if argument.startswith("+data.generate."):  # may be added, whether it is there or not
+            argument = f"+{argument}"
         group = key_of(argument)
         known = set(choices(group, folders)) | set(ponder_files if group == "ponder" else ())
         own.append(_rewrite_one(argument, sorted(known), sweeps))

@@ -114,8 +114,8 @@ def instantiate(name: str, target: Mapping[str, Any], **arguments: Any) -> Any:
 
 def data_options(data: DataConfig, seed: int) -> dict[str, Any]:
     """Arguments of `build_datamodule`."""
-    names = ("name", "root", "cache_dir", "features", "split", "fraction", "tokenizer")
-    files = ("feature_dataset", "feature_axes")
+    names = ("name", "root", "cache_dir", "features", "background", "split", "fraction")
+    files = ("feature_dataset", "feature_axes", "tokenizer")
     splits = ("train_split", "val_split")
     loading = (
         "batch_size",
@@ -197,6 +197,9 @@ def _check_decided(config: Config, saved: Mapping[str, Any], keys: Collection[st
         now = getattr(config.ponder, option)
         if now != was and ponder & {"ponder", f"ponder.{option}"}:
             raise UserError(f"ponder.{option}={now}: the checkpoint's is {was}; leave ponder out")
+    was, now = saved["data"].get("background"), config.data.background
+    if "data.background" in keys and now != was:
+        raise UserError(f"data.background={now}: the checkpoint's is {was}; leave it out")
 
 
 def _tokenizer(config: Config, saved: Mapping[str, Any], keys: Collection[str]) -> str:
@@ -243,4 +246,7 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
     elif "data.features" not in keys:
         taken["data"] = {"features": saved["data"]["features"]}
     taken.setdefault("data", {})["tokenizer"] = _tokenizer(config, saved, keys)
+    if "background" not in taken["data"]:
+        background = None if config.data.background is None else saved["data"].get("background")
+        taken["data"]["background"] = background
     return resolve(OmegaConf.merge(OmegaConf.structured(config), taken))

@@ -11,6 +11,8 @@ from dact.models.network import VQAOutput
 
 #: Longer programs share a group; CLEVR's longest has 24 nodes.
 MAX_PROGRAM_LENGTH = 40
+#: Questions that need more reads share a group; CLEVR's need 4 at most.
+MAX_READS = 20
 
 
 class GroupMeans(NamedTuple):
@@ -28,13 +30,13 @@ class Results(NamedTuple):
     """What is known of all questions of a split."""
 
     groups: dict[str, GroupMeans]
-    """Means of each group with questions: `all`, the types, and `length_07` and so on."""
+    """Means of each group with questions: `all`, the types, `reads_02`, `length_07` and so on."""
     steps_taken: list[int]
     """How many questions took 1, 2, … N steps."""
 
 
 class AnswerMetrics(Metric):
-    """Accuracy and mean steps, overall, by question type and by program length; steps taken.
+    """Accuracy and mean steps: overall, by type, reads needed and program length; steps taken.
 
     Sums are kept, so the result does not depend on batches or processes.
 
@@ -48,7 +50,12 @@ class AnswerMetrics(Metric):
     def __init__(self, type_names: Sequence[str], max_steps: int) -> None:
         super().__init__()
         self.type_names = list(type_names)
-        for group, size in (("types", len(self.type_names)), ("lengths", MAX_PROGRAM_LENGTH + 1)):
+        sizes = {
+            "types": len(self.type_names),
+            "reads": MAX_READS + 1,
+            "lengths": MAX_PROGRAM_LENGTH + 1,
+        }
+        for group, size in sizes.items():
             sums = torch.zeros(size, 3, dtype=torch.int64)  # exact, on any device
             self.add_state(group, sums, dist_reduce_fx="sum")
         counts = torch.zeros(max_steps, dtype=torch.int64)
@@ -60,15 +67,19 @@ class AnswerMetrics(Metric):
         values = torch.stack([right, output.steps, torch.ones_like(output.steps)], 1)
         values = values.to(self.types.dtype)
         self.types.index_add_(0, batch.question_types, values)
-        known = batch.program_lengths >= 0
-        lengths = batch.program_lengths[known].clamp(max=MAX_PROGRAM_LENGTH)
-        self.lengths.index_add_(0, lengths, values[known])
+        for sums, numbers in (
+            (self.reads, batch.reads_needed),
+            (self.lengths, batch.program_lengths),
+        ):
+            known = numbers >= 0
+            sums.index_add_(0, numbers[known].clamp(max=len(sums) - 1), values[known])
         self.steps_taken.index_add_(0, output.steps - 1, values[:, 2])
 
     def compute(self) -> Results:
         """What the sums come to."""
         rows = {"all": self.types.sum(0)}
         rows |= dict(zip(self.type_names, self.types, strict=True))
+        rows |= {f"reads_{reads:02d}": row for reads, row in enumerate(self.reads)}
         rows |= {f"length_{length:02d}": row for length, row in enumerate(self.lengths)}
         groups = {
             name: GroupMeans(right / count, steps / count, count)

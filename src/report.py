@@ -13,32 +13,49 @@ def results_table(
     title: str,
     baseline: Mapping[str, GroupMeans] | None = None,
     beside: str = "MAC",
+    floors: Mapping[str, float] | None = None,
     lengths: bool = False,
 ) -> Table:
-    """Accuracy and mean steps by question type, beside those of the network it started from.
+    """Accuracy and mean steps by question type and by the reads that questions need.
 
     Args:
         results: groups of `AnswerMetrics.compute`.
         title: of the table.
         baseline: results to compare with, by the same groups.
         beside: what they are called: those of the plain MAC that it started from.
+        floors: accuracy of the commonest answer to each type of question, by group.
         lengths: also by program length.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("questions")
     for column in ("number", "accuracy", "steps"):
         table.add_column(column, justify="right")
+    if floors:
+        table.add_column("commonest answer", justify="right")
     if baseline:
         table.add_column(f"{beside} accuracy", justify="right")
         table.add_column(f"{beside} steps", justify="right")
     for name, means in results.items():
         if name.startswith("length_") and not lengths:
             continue
-        row = [name.replace("_", " "), f"{means.questions:,}", *_cells(means)]
+        row = [_label(name), f"{means.questions:,}", *_cells(means)]
+        if floors:
+            row.append(f"{100 * floors[name]:.1f} %" if name in floors else "")
         if baseline:
             row += _cells(baseline[name]) if name in baseline else ["", ""]
         table.add_row(*row, style="bold" if name == "all" else "")
     return table
+
+
+def _label(name: str) -> str:
+    """A group as people write it.
+
+    >>> _label("reads_02"), _label("length_07"), _label("compare_integer")
+    ('reads needed: 2', 'program length: 7', 'compare integer')
+    """
+    kind, _, number = name.rpartition("_")
+    known = {"reads": "reads needed", "length": "program length"}
+    return f"{known[kind]}: {int(number)}" if kind in known else name.replace("_", " ")
 
 
 def _cells(means: GroupMeans) -> list[str]:

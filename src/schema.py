@@ -30,6 +30,10 @@ class FitRecipe:
     learning_rate: float = MISSING
     schedule: str = MISSING
     """plateau: halved when validation accuracy stalls; trapezoid: warm-up, hold, decay."""
+    decay: float = 0.7
+    """trapezoid: share of all steps, at the end, with a falling rate."""
+    gradient_clip: float = 8.0
+    """Largest norm of a step's gradient."""
 
 
 @dataclass
@@ -55,6 +59,12 @@ class GenerateOptions:
     images: dict[str, int] = MISSING
     """Number by split."""
     questions_per_image: int = MISSING
+    mix: dict[str, float] | None = None
+    """clevr_mini: weight of each group of questions."""
+    max_hops: int | None = None
+    """clevr_mini: longest chain of relations, 0..3; groups with longer ones are left out."""
+    objects: list[int] | None = None
+    """clevr_mini: fewest and most objects of a scene, 1..10."""
     drawings: int | None = None
     """clevr_mini: how many of the first images of val are drawn."""
     rows: int | None = None
@@ -75,6 +85,9 @@ class DataConfig:
     """Preprocessed files; null: `<root>/.dact`."""
     features: str = MISSING
     """CLEVR family: state or grid; GQA: objects or spatial."""
+    background: bool | None = None
+    """features=state: whether scenes have one more row, the same in all; null: the dataset has no
+    such option."""
     feature_dataset: str | None = None
     """CLEVR family, grid: dataset with the features in their HDF5 files; null: `data`, or the only
     one that can be."""
@@ -137,7 +150,7 @@ class OptimizerConfig:
     schedule: str = MISSING
     warmup: float = 0.05
     """trapezoid: share of all steps with a rising rate."""
-    decay: float = 0.7
+    decay: float = MISSING
     """trapezoid: share of all steps, at the end, with a falling rate."""
     ema_decay: float = 0.999
     """Decay of the weight average per optimizer step."""

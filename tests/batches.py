@@ -73,6 +73,7 @@ def make_batch(*, grid: bool = True, seed: int = 1, dtype: torch.dtype = torch.f
         answers=torch.tensor([2, 17, 5]),
         question_types=torch.tensor([0, 1, 0]),
         program_lengths=torch.tensor([3, -1, 20]),
+        reads_needed=torch.tensor([1, -1, 3]),
         positions=torch.arange(B),
     )
 

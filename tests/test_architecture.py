@@ -25,7 +25,7 @@ datamodules.gqa_mini: ask_places ask_scene questions records balance options fea
 datamodules.gqa_mini: generation .
 datamodules: cache packed_file json_stream axes hdf5_rows provenance gqa_files tokenizers
 datamodules: vocabulary questions features feature_files image_rows unseen
-datamodules: prior scene_states gqa_shards gqa_index gqa_features gqa_ragged gqa_tsv
+datamodules: prior scene_states reads_needed gqa_shards gqa_index gqa_features gqa_ragged gqa_tsv
 gqa_metrics: questions predictions groups accuracy choices consistency distribution grounding
 gqa_metrics: sources evaluation report .
 models: functional rows
@@ -43,7 +43,8 @@ lit_module checkpoint_file checkpoint checkpoint_checks growth limits loggers sa
 warm_start callbacks ordered_lines predictions trackers report
 explain: . reasoning survey sweep views figures page writing knowledge report
 .
-runs: . observer processes parts place restore explain start stop fit official evaluate job compare
+runs: . observer processes parts place restore explain scene_rows start stop fit official evaluate
+runs: job compare
 """
 
 MAX_FUNCTION, MAX_FILE = 45, 300

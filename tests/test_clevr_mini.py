@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import compose
 
 from dact.datamodules import clevr_mini, processes
 from dact.datamodules.clevr_mini import FAMILIES, MIX, draw, execute, generate, generation
@@ -23,7 +24,20 @@ from dact.datamodules.clevr_mini.masks import SceneMasks
 from dact.datamodules.clevr_mini.scenes import sample_scene
 from dact.errors import UserError
 
-SMALL = {"images": {"train": 300, "val": 20}, "drawings": 3, "progress": False}
+#: A mix with questions of every family.
+EVERY = {
+    **{"zero_hop": 0.2, "one_hop": 0.15, "two_hop": 0.08, "three_hop": 0.04},
+    **{"one_hop_set": 0.1, "two_hop_set": 0.05, "three_hop_set": 0.03},
+    **{"same_attribute": 0.1, "equal_attribute": 0.08, "equal_attribute_hop": 0.05},
+    **{"compare_integer": 0.06, "single_and": 0.04, "single_or": 0.02},
+}
+SMALL = {
+    "images": {"train": 300, "val": 20},
+    "mix": EVERY,
+    "objects": (3, 6),
+    "drawings": 3,
+    "progress": False,
+}
 
 
 def read(path):
@@ -137,6 +151,10 @@ def test_an_unwritable_place_is_a_user_error(tmp_path, monkeypatch):
         ({"questions_per_image": 0}, "questions_per_image"),
         ({"questions_per_image": 51}, "questions_per_image"),
         ({"max_hops": 4}, "max_hops"),
+        ({"objects": (5, 4)}, r"objects \(fewest\)=5: give a whole number from 1 to 4"),
+        ({"objects": (0, 4)}, r"objects \(fewest\)=0"),
+        ({"objects": (3, 11)}, r"objects \(most\)=11: give a whole number from 1 to 10"),
+        ({"objects": (3,)}, "give two numbers, the fewest and the most"),
         ({"max_hops": 0, "mix": {"one_hop": 1}}, "max_hops"),
         ({"workers": 0}, "workers"),
         ({"mix": {"zerohop": 1}}, "zerohop"),
@@ -298,7 +316,7 @@ def test_all_families_occur_and_groups_keep_their_shares(train):
     _, questions = train
     assert {q["question_family_index"] for q in questions} == set(range(len(FAMILIES)))
     groups = Counter(family(q).group for q in questions)
-    for group, share in MIX.items():
+    for group, share in EVERY.items():
         assert groups[group] / len(questions) == pytest.approx(share, abs=0.005)
 
 
@@ -350,6 +368,20 @@ def test_mix_and_hops_limit_the_groups(tmp_path):
     assert set(groups) == {"zero_hop", "equal_attribute"}
     assert groups["equal_attribute"] > groups["zero_hop"]
     assert all(n["function"] != "relate" for q in questions for n in q["program"])
+
+
+def test_every_scene_has_as_many_objects_as_asked_for(tmp_path):
+    generate(
+        tmp_path / "m", images={"val": 30}, objects=(4, 6), drawings=0, workers=1, progress=False
+    )
+    scenes = read(tmp_path / "m" / "scenes" / "CLEVR_val_scenes.json")["scenes"]
+    assert {len(scene["objects"]) for scene in scenes} == {4, 5, 6}
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_default_mix_is_that_of_the_configuration():
+    assert compose("data=clevr_mini").data.generate.mix == MIX
+    assert set(EVERY) == set(MIX) == {family.group for family in FAMILIES}
 
 
 def test_the_deck_holds_exact_shares():
@@ -407,7 +439,7 @@ def test_executor_on_a_scene_worked_by_hand():
 
 def test_drawing_shows_every_object():
     for index in range(6):
-        scene = sample_scene(random.Random(index), index, "val")
+        scene = sample_scene(random.Random(index), index, "val", (3, 6))
         image = draw(scene)
         assert (image.size, image.mode) == ((320, 240), "RGB")
         empty = np.array(draw(scene | {"objects": scene["objects"][:0]}), int)

@@ -40,6 +40,7 @@ def questions(count, *, images, seed=0, words=7, objects=5, features=13):
         answers=integers(0, A, count),
         question_types=zeros,
         program_lengths=zeros,
+        reads_needed=zeros,
         positions=torch.arange(count),
     )
 

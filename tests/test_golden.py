@@ -73,6 +73,7 @@ def shuffled_batch(inputs, grid):
             answers=tensors["answers"],
             question_types=unused,
             program_lengths=unused,
+            reads_needed=unused,
             positions=order,
         ),
         order,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dact.batch import NO_ANSWER, VQABatch
-from dact.metrics import MAX_PROGRAM_LENGTH, AnswerMetrics
+from dact.metrics import MAX_PROGRAM_LENGTH, MAX_READS, AnswerMetrics
 from dact.models import VQAOutput
 
 TYPES = ["count", "exist", "never asked", "compare"]
@@ -21,6 +21,8 @@ def questions(seed=0):
     answers, lengths = draw(0, 1, 2, 3, 4), draw(2, 7, 20, MAX_PROGRAM_LENGTH, 55, 999)
     answers[::10] = NO_ANSWER
     lengths[::8] = -1
+    reads = draw(1, 2, 3, MAX_READS, 99)
+    reads[::7] = -1
     unused = torch.zeros(SIZE, dtype=torch.int64)
     batch = VQABatch(
         tokens=unused,
@@ -31,6 +33,7 @@ def questions(seed=0):
         answers=answers,
         question_types=draw(0, 1, 3),
         program_lengths=lengths,
+        reads_needed=reads,
         positions=torch.arange(SIZE),
     )
     log_probs = torch.randn(SIZE, 5, generator=generator).log_softmax(-1)
@@ -46,6 +49,9 @@ def plain_loop(batch, output):
         length = batch.program_lengths[row].item()
         if length >= 0:
             groups.append(f"length_{min(length, MAX_PROGRAM_LENGTH):02d}")
+        needed = batch.reads_needed[row].item()
+        if needed >= 0:
+            groups.append(f"reads_{min(needed, MAX_READS):02d}")
         scores = output.log_probs[row].tolist()
         right = scores.index(max(scores)) == batch.answers[row].item()
         for group in groups:
@@ -69,6 +75,7 @@ def test_metrics_equal_a_plain_loop_however_batched(sizes):
     assert set(got) == set(wanted)
     assert "never asked" not in got
     assert {"length_02", "length_07", "length_20", "length_40"} < set(got)
+    assert {"reads_01", "reads_02", "reads_03", "reads_20"} < set(got)
     for group, (right, steps, count) in wanted.items():
         assert got[group] == pytest.approx((right / count, steps / count, count), abs=1e-15)
     assert steps_taken == [output.steps.tolist().count(step) for step in range(1, STEPS + 1)]

@@ -18,9 +18,9 @@ from dact.datamodules.vocabulary import VocabularyBuilder, tokenize
 from dact.errors import UserError
 
 QUESTIONS = [
-    Question("a7", "Is it red?", "yes", "one.png", 3, 1, 12, 5),
+    Question("a7", "Is it red?", "yes", "one.png", 3, 1, 12, 5, 2),
     Question("b", "What?", "größer", "two.png", 0, 0),
-    Question("c", "Is the thing, which is red, a cube?", "yes", "one.png", 3, 2, 89, 24),
+    Question("c", "Is the thing, which is red, a cube?", "yes", "one.png", 3, 2, 89, 24, 4),
 ]
 
 
@@ -46,6 +46,7 @@ def test_everything_comes_back_in_order(tmp_path: Path) -> None:
     assert packed.question_types.tolist() == [1, 0, 2]
     assert packed.families.tolist() == [12, -1, 89]
     assert packed.program_lengths.tolist() == [5, -1, 24]
+    assert packed.reads_needed.tolist() == [2, -1, 4]
     assert packed.lengths.tolist() == [4, 2, 11]
     for position, question in enumerate(QUESTIONS):
         record = packed.record(position)

@@ -127,7 +127,13 @@ def test_the_page_asks_for_nothing(report):
 
 def test_figures_are_there_twice_and_the_same_each_time(report, restored, opened, tmp_path):
     names = sorted(path.name for path in (report / "figures").iterdir())
-    wanted = ["families", "program_length", "steps", *(f"question_0{n}" for n in range(1, 8))]
+    wanted = [
+        "families",
+        "program_length",
+        "reads_needed",
+        "steps",
+        *(f"question_0{n}" for n in range(1, 8)),
+    ]
     assert names == sorted(f"{name}.{kind}" for name in wanted for kind in ("png", "svg"))
     write_again(tmp_path, restored, opened)
     for name in names:
@@ -237,6 +243,7 @@ def make_survey(rng, size, max_steps=5):
         rng.integers(1, max_steps + 1, size),
         rng.integers(0, 3, size),
         rng.integers(-1, 6, size),
+        rng.integers(-1, 3, size),
         rng.integers(-1, 4, size),
     )
 
@@ -276,9 +283,9 @@ def test_correlation_is_numpys_over_questions_with_a_program():
     found = make_survey(np.random.default_rng(0), 50)
     known = found.lengths >= 0
     expected = np.corrcoef(found.steps[known], found.lengths[known])[0, 1]
-    assert correlation(found) == pytest.approx(expected)
-    assert correlation(found._replace(steps=np.full(50, 3))) is None
-    assert correlation(found._replace(lengths=np.full(50, -1))) is None
+    assert correlation(found.steps, found.lengths) == pytest.approx(expected)
+    assert correlation(np.full(50, 3), found.lengths) is None
+    assert correlation(found.steps, np.full(50, -1)) is None
 
 
 def test_batches_in_any_order_are_one_survey(opened):

@@ -277,7 +277,7 @@ def test_evaluation_needs_a_checkpoint(evaluate):
 def test_results_are_shown_by_type_and_length(trained, evaluate, capsys):
     evaluate("mode=validate", f"ckpt_path={trained.dact.last}")
     said = capsys.readouterr().out
-    for name in ("all", "count", "exist", "query attribute", "length "):
+    for name in ("all", "count", "exist", "query attribute", "reads needed: 1", "program length: "):
         assert name in said
 
 

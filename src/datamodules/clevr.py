@@ -13,6 +13,7 @@ from .feature_files import Choice, check_alone, find_features
 from .features import FeatureStore, ObjectStates
 from .json_stream import SEE, answer_text, field, stream_json
 from .questions import Question
+from .reads_needed import reads_needed
 from .scene_states import is_current, pack_scene_states
 
 #: What the needed fields of a question are, for messages.
@@ -51,6 +52,7 @@ class CLEVRDataModule(VQADataModule):
     Args:
         root: folder of the dataset.
         features: what the knowledge is.
+        background: state only: whether scenes have a background row (see `scene_states`).
         train_split: split for training, and for the vocabulary.
         val_split: split for validation.
         test_split: split for testing; the official one has no answers.
@@ -71,6 +73,7 @@ class CLEVRDataModule(VQADataModule):
         self,
         root: str | Path,
         features: Literal["state", "grid"] = "state",
+        background: bool = False,
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
@@ -91,6 +94,7 @@ class CLEVRDataModule(VQADataModule):
                 "out"
             )
         self.features = features
+        self.background = background
         self.train_split = train_split
         self.val_split = val_split
         self.test_split = test_split
@@ -128,9 +132,13 @@ class CLEVRDataModule(VQADataModule):
         """Pack the scenes of `split` for features=state."""
         if self.features == "state":
             stamp = source_stamp([self.scenes_path(split)])
-            if not is_current(self._states(split), stamp):
+            if not is_current(self._states(split), stamp, self.background):
                 pack_scene_states(
-                    self.scenes_path(split), self._states(split), stamp, progress=self.progress
+                    self.scenes_path(split),
+                    self._states(split),
+                    stamp,
+                    background=self.background,
+                    progress=self.progress,
                 )
 
     def open_features(self, split: str) -> FeatureStore:
@@ -150,7 +158,8 @@ class CLEVRDataModule(VQADataModule):
         return self.root / "scenes" / f"CLEVR_{split}_scenes.json"
 
     def _states(self, split: str) -> Path:
-        return self.cache_dir / f"states_{split}.h5"
+        kind = "states_background" if self.background else "states"
+        return self.cache_dir / f"{kind}_{split}.h5"
 
     def _splits(self) -> list[str]:
         files = sorted((self.root / "questions").glob("CLEVR_*_questions.json"))
@@ -192,6 +201,7 @@ def read_clevr_questions(
             family=_optional(entry, "question_family_index", int, -1, where),
             program_length=len(program) or -1,
             template=_optional(entry, "template_filename", str, "", where),
+            reads_needed=reads_needed(program),
         )
     if position < 0:
         raise UserError(

@@ -32,6 +32,7 @@ def collate(
         answers=_gather(questions.answers, positions),
         question_types=_gather(questions.question_types, positions),
         program_lengths=_gather(questions.program_lengths, positions),
+        reads_needed=_gather(questions.reads_needed, positions),
         positions=torch.from_numpy(positions.copy()),
     )
 

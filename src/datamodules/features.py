@@ -245,7 +245,7 @@ class ObjectStates:
         return ImageNames([read_text(*self._names, row) for row in range(len(self))], self.numbers)
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """See `FeatureStore.read`; K is the largest number of objects among `rows`."""
+        """See `FeatureStore.read`; K is the largest number of rows of a scene among `rows`."""
         check_rows(self, rows)
         return gather_ragged(self._objects, self._offsets, rows, np.float32)
 

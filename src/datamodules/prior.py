@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from .questions import PackedQuestions
 
 
-def answer_prior(
+def answer_priors(
     train: PackedQuestions, split: PackedQuestions, positions: NDArray[np.int64] | None = None
-) -> float:
+) -> dict[str, float]:
     """Accuracy of the commonest answer of `train` to each type of question, on `split`.
 
     Args:
@@ -18,7 +18,7 @@ def answer_prior(
         positions: (n,) those of `split` that count; None: all.
 
     Returns:
-        In 0..1.
+        Shares in 0..1 of all questions (`all`) and of those of each type that `split` has.
     """
     shape = len(train.type_names), 1 + int(max(train.answers.max(), 0))
     known = train.answers >= 0
@@ -26,5 +26,12 @@ def answer_prior(
     counts = np.bincount(np.ravel_multi_index(pairs, shape), minlength=np.prod(shape))
     counts = counts.reshape(shape)
     commonest = np.where(counts.any(axis=1), counts.argmax(axis=1), -2)
-    right = commonest[split.question_types] == split.answers
-    return float(np.mean(right if positions is None else right[positions]))
+    chosen = slice(None) if positions is None else positions
+    types = split.question_types[chosen]
+    right = commonest[types] == split.answers[chosen]
+    by_type = {
+        name: float(right[types == number].mean())
+        for number, name in enumerate(train.type_names)
+        if (types == number).any()
+    }
+    return {"all": float(right.mean()), **by_type}

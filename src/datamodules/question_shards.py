@@ -22,7 +22,7 @@ from .vocabulary import VocabularyBuilder
 #: Reads the questions of one file; a function of a module, since worker processes look it up.
 ReadFile = Callable[[Path, bool], Iterator[Question]]
 #: Columns that are the same whatever else is in the split.
-_AS_THEY_ARE = ("question_types", "program_lengths")
+_AS_THEY_ARE = ("question_types", "program_lengths", "reads_needed")
 _RAGGED = ("ids", "texts")
 
 

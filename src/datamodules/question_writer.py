@@ -137,7 +137,7 @@ def _append_block(
         raise UserError(
             f"{where}: question {question_id} has no words: give it a text, or leave it out"
         )
-    ids, texts, answers, images, rows, types, _, lengths, _ = zip(*block, strict=True)
+    ids, texts, answers, images, rows, types, _, lengths, reads, _ = zip(*block, strict=True)
     if not all(ids):
         raise UserError(
             f"{where}: the id of the question {texts[ids.index('')]!r} is empty: give it one"
@@ -156,6 +156,7 @@ def _append_block(
         ("image_rows", rows),
         ("question_types", types),
         ("program_lengths", lengths),
+        ("reads_needed", reads),
     ):
         _append_numbers(writer, name, values, ids, where)
 

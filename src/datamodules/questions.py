@@ -14,7 +14,7 @@ from . import packed_file
 from .packed_file import gather_ragged, map_arrays, read_text
 
 #: Raised whenever the columns change; files of another version are rebuilt.
-FORMAT = 2
+FORMAT = 3
 #: Arrays of the file and their types; ragged ones have offsets beside them.
 COLUMNS = {
     "tokens": np.int32,
@@ -26,6 +26,7 @@ COLUMNS = {
     "question_types": np.uint8,
     "families": np.int32,
     "program_lengths": np.int16,
+    "reads_needed": np.int16,
     "ids": np.uint8,
     "ids_offsets": np.int64,
     "texts": np.uint8,
@@ -59,6 +60,8 @@ class Question(NamedTuple):
     """Number of the template family, -1 where there is none."""
     program_length: int = -1
     """Nodes of the functional program, -1 where there is none."""
+    reads_needed: int = -1
+    """See `dact.datamodules.reads_needed`; -1 where that is not known."""
     template: str = ""
     """File of the template, where it is known; family numbers begin anew in each."""
 
@@ -173,6 +176,11 @@ class PackedQuestions:
     def program_lengths(self) -> NDArray[np.int16]:
         """(Q,) nodes of the functional programs, or -1."""
         return self._contents[1]["program_lengths"]
+
+    @property
+    def reads_needed(self) -> NDArray[np.int16]:
+        """(Q,) reads that the questions need, or -1."""
+        return self._contents[1]["reads_needed"]
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -1,4 +1,8 @@
-"""CLEVR scenes as knowledge: one vector of attributes and coordinates per object."""
+"""CLEVR scenes as knowledge: one vector of attributes and coordinates per object.
+
+A scene may have one more row, the *background*, which is the same in every scene. Attention sums
+to 1, so over objects alone it cannot express "none"; what it leaves to the background can.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +25,9 @@ COLUMNS = {
     "names": np.uint8,
     "names_offsets": np.int64,
 }
-#: What a row is; networks work with the kind that they were trained on.
-KIND = "objects"
+#: What the rows of a scene are, without a background row and with one; networks work with the kind
+#: that they were trained on.
+KINDS = ("objects", "objects, then the background")
 #: Attribute → values, in the order of their one-hot columns.
 ATTRIBUTES = {
     "shape": ("cube", "sphere", "cylinder"),
@@ -44,7 +49,12 @@ _COLUMN = {
 
 
 def pack_scene_states(
-    scenes: Path, path: Path, source: str = "", *, progress: bool = False
+    scenes: Path,
+    path: Path,
+    source: str = "",
+    *,
+    background: bool = False,
+    progress: bool = False,
 ) -> None:
     """Write one row of objects per scene of a CLEVR scenes file, in order of `image_index`.
 
@@ -52,6 +62,7 @@ def pack_scene_states(
         scenes: `CLEVR_{split}_scenes.json`.
         path: file to write or replace, for `ObjectStates`.
         source: stamp of `scenes`, for `is_current`.
+        background: whether every scene gets the background row; the file says so.
         progress: show a bar while a long file is read.
 
     Raises:
@@ -66,7 +77,7 @@ def pack_scene_states(
         index = field(scene, "image_index", int, where, purpose)
         if index in states:
             raise UserError(f"{scenes}: image_index {index} occurs twice")
-        states[index] = scene_state(scene, f"{scenes}: scene {index}")
+        states[index] = scene_state(scene, f"{scenes}: scene {index}", background)
         known = scene.get("image_filename") is not None
         names[index] = field(scene, "image_filename", str, where) if known else ""
     if not states:
@@ -81,24 +92,28 @@ def pack_scene_states(
         writer.append("objects_offsets", offsets)
         writer.append("numbers", numbers)
         writer.append_texts("names", [names[index] for index in numbers])
-        writer.attributes.update(format=FORMAT, source=source, feature_dim=FEATURE_DIM, kind=KIND)
+        writer.attributes.update(format=FORMAT, source=source, feature_dim=FEATURE_DIM)
+        writer.attributes["kind"] = KINDS[background]
 
 
-def is_current(path: Path, source: str) -> bool:
-    """Whether `path` is a whole file of this version, packed from `source`."""
-    return packed_file.is_current(path, COLUMNS, format=FORMAT, source=source)
+def is_current(path: Path, source: str, background: bool = False) -> bool:
+    """Whether `path` is a whole file of this version and kind, packed from `source`."""
+    kind = KINDS[background]
+    return packed_file.is_current(path, COLUMNS, format=FORMAT, source=source, kind=kind)
 
 
-def scene_state(scene: dict[str, Any], where: str) -> NDArray[np.float32]:
-    """Objects (K, FEATURE_DIM) of one scene.
+def scene_state(scene: dict[str, Any], where: str, background: bool = False) -> NDArray[np.float32]:
+    """Objects (K, FEATURE_DIM) of one scene; with a background (K + 1, FEATURE_DIM).
 
     Columns: one-hot shape, size, colour and material in the order of `ATTRIBUTES`; then the
     position along the scene's own "right" and "front" directions, by which CLEVR's questions go,
-    and the height of the centre, each divided by `COORDINATE_UNIT`.
+    and the height of the centre, each divided by `COORDINATE_UNIT`. The background row comes last
+    and is zero in every column, which no object is.
 
     Args:
         scene: entry of a CLEVR scenes file.
         where: file and scene, for messages.
+        background: whether to add the background row.
     """
     objects = field(scene, "objects", list, where)
     if not objects:
@@ -107,7 +122,7 @@ def scene_state(scene: dict[str, Any], where: str) -> NDArray[np.float32]:
     axes = np.array(
         [*(_vector(directions, name, where) for name in ("right", "front")), [0.0, 0.0, 1.0]]
     )
-    state = np.zeros((len(objects), FEATURE_DIM), np.float32)
+    state = np.zeros((len(objects) + background, FEATURE_DIM), np.float32)
     for row, entry in enumerate(objects):
         label = f"{where}, object {row}"
         for attribute in ATTRIBUTES:

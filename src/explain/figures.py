@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dact.errors import UserError
 
 from .reasoning import Reasoning
-from .survey import Group, Survey, correlation
+from .survey import Group, Survey
 from .sweep import Setting, Spread
 from .views import View
 
@@ -68,24 +68,29 @@ def steps_histogram(found: Survey, max_steps: int) -> Figure:
 
 
 @_styled
-def by_length(found: Survey, groups: Sequence[Group]) -> Figure:
-    """Accuracy and mean steps against program length."""
+def by_number(groups: Sequence[Group], label: str, r: float | None) -> Figure:
+    """Accuracy and mean steps against a number that questions have.
+
+    Args:
+        groups: questions by that number.
+        label: what it is.
+        r: its correlation with steps, if there is one.
+    """
     figure, axes = _new(4.2, 2.6)
-    lengths = [group.key for group in groups]
-    axes.plot(lengths, [group.accuracy for group in groups], color=ACCENT, marker="o", markersize=3)
-    axes.set(xlabel="program length", ylim=(0, 1.05))
+    numbers = [group.key for group in groups]
+    axes.plot(numbers, [group.accuracy for group in groups], color=ACCENT, marker="o", markersize=3)
+    axes.set(xlabel=label, ylim=(0, 1.05))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("accuracy", color=ACCENT)
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     right = axes.twinx()
     right.spines["right"].set_visible(True)
     steps = [group.mean_steps for group in groups]
-    right.plot(lengths, steps, color=SECOND, marker="s", markersize=3)
+    right.plot(numbers, steps, color=SECOND, marker="s", markersize=3)
     right.set_ylabel("mean steps", color=SECOND)
     right.set_ylim(0, max(steps) * 1.15)
-    r = correlation(found)
     if r is not None:
-        axes.set_title(f"steps and length correlate with r = {r:.2f}")
+        axes.set_title(f"correlation with steps: r = {r:.2f}")
     return figure
 
 
@@ -194,7 +199,8 @@ def strip(reasoning: Reasoning, view: View) -> Figure:
         _show_attention(axes, view, step.cells)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        axes.set_title(f"step {number}", fontsize=8)
+        aside = f", background {step.cells[-1]:.0%}" if view.background else ""
+        axes.set_title(f"step {number}{aside}", fontsize=8)
         best = np.argsort(-step.words)[:2]
         read = ", ".join(f"{reasoning.words[word]} {step.words[word]:.0%}" for word in best)
         answer, share = step.answers[0]
@@ -215,6 +221,7 @@ def _show_attention(axes: Axes, view: View, cells: NDArray[np.float32]) -> None:
         axes.imshow(shade, interpolation="bilinear", **frame)
         return
     boxes = () if view.boxes is None else view.boxes
+    # The background, if there is one, comes after the objects.
     for (x0, y0, x1, y1), alpha in zip(boxes, cells[: len(boxes)] / cells.max(), strict=True):
         frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=SECOND, lw=2, alpha=alpha)
         axes.add_patch(frame)

@@ -155,9 +155,10 @@ def of_scene(
     """
     if description.config["data"]["features"] != "state":
         raise UserError("this checkpoint does not reason about scenes: give an image")
-    states = torch.from_numpy(scene_state(scene, "the scene"))
+    background = bool(description.config["data"].get("background"))
+    states = torch.from_numpy(scene_state(scene, "the scene", background))
     try:
-        view = view_of_scene(scene, picture)
+        view = view_of_scene(scene, picture, background=background)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(
             "the scene cannot be shown: every object needs pixel_coords [x, y, depth]"

@@ -65,12 +65,12 @@ def frames(
     """Objects that are looked at: x, y, width and height in shares of the image, and strength.
 
     Args:
-        cells: (K,) attention.
+        cells: (K,) attention, or (K + 1,) with that of the background, which has no box.
         boxes: (K, 4) x0, y0, x1, y1; None: nobody knows where the objects are.
     """
     if boxes is None:
         return
-    strength = cells / cells.max()
+    strength = (cells / cells.max())[: len(boxes)]
     for (x0, y0, x1, y1), value in zip(boxes.tolist(), strength.tolist(), strict=True):
         if value >= FAINT:
             yield round(x0, 4), round(y0, 4), round(x1 - x0, 4), round(y1 - y0, 4), round(value, 2)

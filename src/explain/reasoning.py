@@ -95,6 +95,7 @@ class Reasoner:
             answers=one + NO_ANSWER,
             question_types=one,
             program_lengths=one - 1,
+            reads_needed=one - 1,
             positions=one,
         )
         return self.explain(batch, [question])[0]

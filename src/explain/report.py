@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from dact.datamodules import VQADataModule
 from dact.datamodules.collate import collate
@@ -64,20 +65,19 @@ def write_report(
     """
     shown = explain_examples(reasoner, data, split, found, choose_examples(found, examples))
     families = find_families(found, data, split, reasoner.max_steps)
-    lengths = group_by(found, found.lengths, reasoner.max_steps)
     return write_page(
         folder,
         "report.html",
-        _drawn(found, lengths, reasoner.max_steps),
+        _drawn(found, reasoner.max_steps),
         _for_papers(families, shown),
         title=title,
         subtitle=subtitle,
         found=found,
-        r=correlation(found),
+        correlations=_correlations(found),
         max_steps=reasoner.max_steps,
         adaptive=reasoner.adaptive,
         kind=data.feature_kind,
-        tables=_tables(found, data, lengths, reasoner.max_steps),
+        tables=_tables(found, data, reasoner.max_steps),
         families=families,
         types=sorted({example.type for example in shown}),
         examples=shown,
@@ -130,21 +130,37 @@ def type_label(data: VQADataModule, number: int) -> str:
 
 
 def _tables(
-    found: Survey, data: VQADataModule, lengths: Sequence[Group], max_steps: int
+    found: Survey, data: VQADataModule, max_steps: int
 ) -> list[tuple[str, list[tuple[Any, Group]]]]:
     by_type = group_by(found, found.types, max_steps)
     tables = [("question type", [(type_label(data, group.key), group) for group in by_type])]
-    if lengths:
-        tables.append(("program length", [(group.key, group) for group in lengths]))
-    return tables
+    for label, numbers in _numbers(found):
+        tables.append(
+            (label, [(group.key, group) for group in group_by(found, numbers, max_steps)])
+        )
+    return [(label, rows) for label, rows in tables if rows]
 
 
-def _drawn(found: Survey, lengths: Sequence[Group], max_steps: int) -> dict[str, Captioned]:
+def _numbers(found: Survey) -> list[tuple[str, NDArray[np.int64]]]:
+    """What of a question's program is set against its steps, and what that is called."""
+    return [("reads needed", found.reads), ("program length", found.lengths)]
+
+
+def _correlations(found: Survey) -> list[tuple[str, float]]:
+    """How far steps go with numbers of the questions' programs, where both vary."""
+    found_r = [(label, correlation(found.steps, numbers)) for label, numbers in _numbers(found)]
+    return [(label, r) for label, r in found_r if r is not None]
+
+
+def _drawn(found: Survey, max_steps: int) -> dict[str, Captioned]:
     """Figures of the page."""
     drawn = {"steps": Captioned("steps taken", figures.steps_histogram(found, max_steps))}
-    if len(lengths) > 1:
-        caption = "accuracy and steps against program length"
-        drawn["program_length"] = Captioned(caption, figures.by_length(found, lengths))
+    for label, numbers in _numbers(found):
+        groups, r = group_by(found, numbers, max_steps), correlation(found.steps, numbers)
+        if len(groups) > 1:
+            caption = f"accuracy and steps against {label}"
+            figure = figures.by_number(groups, label, r)
+            drawn[label.replace(" ", "_")] = Captioned(caption, figure)
     return drawn
 
 

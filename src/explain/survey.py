@@ -26,6 +26,8 @@ class Survey(NamedTuple):
     """Question types."""
     lengths: NDArray[np.int64]
     """Nodes of the programs, -1 where there is none."""
+    reads: NDArray[np.int64]
+    """Reads that the questions need, -1 where that is not known."""
     families: NDArray[np.int64]
     """Template families, -1 where there is none."""
 
@@ -74,6 +76,7 @@ def survey(predictions: Sequence[Prediction], questions: PackedQuestions) -> Sur
         steps[order],
         questions.question_types[positions].astype(np.int64),
         questions.program_lengths[positions].astype(np.int64),
+        questions.reads_needed[positions].astype(np.int64),
         questions.families[positions].astype(np.int64),
     )
 
@@ -98,13 +101,21 @@ def group_by(found: Survey, keys: NDArray[np.int64], max_steps: int) -> list[Gro
     return groups
 
 
-def correlation(found: Survey) -> float | None:
-    """Pearson's r of steps with program length; None where either is the same for all."""
-    known = found.lengths >= 0
-    steps, lengths = found.steps[known], found.lengths[known]
-    if len(steps) < 2 or np.ptp(steps) == 0 or np.ptp(lengths) == 0:
+def correlation(steps: NDArray[np.int64], numbers: NDArray[np.int64]) -> float | None:
+    """Pearson's r of steps with another number of each question, such as its program length.
+
+    Args:
+        steps: (Q,) steps taken.
+        numbers: (Q,) of the questions; negative: not known.
+
+    Returns:
+        None where either is the same for all.
+    """
+    known = numbers >= 0
+    steps, numbers = steps[known], numbers[known]
+    if len(steps) < 2 or np.ptp(steps) == 0 or np.ptp(numbers) == 0:
         return None
-    return float(np.corrcoef(steps, lengths)[0, 1])
+    return float(np.corrcoef(steps, numbers)[0, 1])
 
 
 def choose_examples(found: Survey, count: int, seed: int = 0) -> list[int]:

@@ -38,6 +38,8 @@ class View(NamedTuple):
     """(K, 4) x0, y0, x1, y1 of objects in shares of width and height."""
     first: int = 0
     """Cells before those of the grid, without a place in the picture: class token, registers."""
+    background: bool = False
+    """Whether one more cell comes after the objects: the background, which has no box."""
 
     def on_picture(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of attention over the K cells what lies on the grid (rows, columns)."""
@@ -68,7 +70,7 @@ def views_of(data: VQADataModule, split: str, positions: Sequence[int]) -> list[
         numbers = [int(features.numbers[row]) for row in rows]
         scenes = find_scenes(data.scenes_path(split), set(numbers))
         return [
-            view_of_scene(scenes[number], pictures[name])
+            view_of_scene(scenes[number], pictures[name], background=data.background)
             for number, name in zip(numbers, images, strict=True)
         ]
     return [
@@ -94,12 +96,15 @@ def _places(features: Any, row: int) -> dict[str, Any]:
     return {"grid": None, "boxes": None if boxes is None else boxes[0]}
 
 
-def view_of_scene(scene: dict[str, Any], picture: Image.Image | None = None) -> View:
+def view_of_scene(
+    scene: dict[str, Any], picture: Image.Image | None = None, *, background: bool = False
+) -> View:
     """A CLEVR scene, drawn if there is no picture of it.
 
     Args:
         scene: entry of a scenes file, with `pixel_coords`.
         picture: of the scene, of any size.
+        background: whether the network also sees the background row.
     """
     places = np.array([thing["pixel_coords"] for thing in scene["objects"]], np.float32)
     width, height = CLEVR_SIZE
@@ -118,7 +123,7 @@ def view_of_scene(scene: dict[str, Any], picture: Image.Image | None = None) -> 
         axis=1,
     )
     drawn = picture if picture is not None else _drawn(scene, width, height)
-    return View(drawn, None, boxes.clip(0, 1).astype(np.float32))
+    return View(drawn, None, boxes.clip(0, 1).astype(np.float32), background)
 
 
 def find_scenes(path: Path, wanted: Collection[int]) -> dict[int, dict[str, Any]]:

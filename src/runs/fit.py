@@ -14,7 +14,7 @@ from dact import checks, command_line, records, run_folder, warm_start
 from dact import config as configs
 from dact.callbacks import EpochSummary, FiniteTraining, PonderBudget, SelfDescribing
 from dact.datamodules import VQADataModule, build_datamodule
-from dact.datamodules.prior import answer_prior
+from dact.datamodules.prior import answer_priors
 from dact.datamodules.provenance import describe, has_random_weights
 from dact.errors import UserError
 from dact.limits import Clock, TimeIsUpError
@@ -36,6 +36,7 @@ from .parts import (
 )
 from .place import training_order
 from .processes import agreed, number_of_processes, started
+from .scene_rows import with_rows_of_start
 from .start import Start, base_vocabulary, find_start
 from .stop import GO_ON, Finish, accuracy_of, is_done, say_stopped, stay, train_or_stop
 
@@ -63,6 +64,7 @@ def fit(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool = Fal
                     "another hydra.run.dir"
                 )
             config = replace(config, ckpt_path="last")
+        config = with_rows_of_start(config, shared, typed)
         if rank_zero_only.rank != 0:  # the first process takes the folder for all
             return _fit(config, shared, typed)
         with run_folder.taken(shared):
@@ -155,9 +157,9 @@ def _report(
     """Print the results, and how to get those that training has not asked for."""
     baseline = checkpoints.started_from(description)
     train, val = (data.dataset(split) for split in data.splits_of("fit"))
-    prior = answer_prior(train.questions, val.questions, val.positions)
-    show(module.results, f"{folder.name}: validation", baseline=baseline)
-    say(f"without looking, the commonest answer to each kind of question: {100 * prior:.1f} %")
+    floors = answer_priors(train.questions, val.questions, val.positions)
+    show(module.results, f"{folder.name}: validation", baseline=baseline, floors=floors)
+    say(f"the commonest answer to each type of question: {100 * floors['all']:.1f} % right")
     last = folder / run_folder.CHECKPOINTS / run_folder.LAST
     if data.other_split and data.other_split != data.val_split and last.exists():
         typed = command_line.for_shell([command_line.quote_path(f"ckpt_path={last}")])

@@ -23,7 +23,7 @@ from .place import place_of
 #: Options of a dataset that a checkpoint's own run decides.
 _DATA = (
     *("name", "root", "cache_dir", "train_split", "val_split"),
-    *("features", "feature_dataset", "feature_axes", "missing_images"),
+    *("features", "background", "feature_dataset", "feature_axes", "missing_images"),
 )
 
 

@@ -77,7 +77,7 @@ def _image(
     options, each = chunk.options, chunk.options.questions_per_image
     for attempt in range(_SCENES_TRIED):
         scene_rng = random.Random(f"{options.seed}/{chunk.split}/scene/{index}/{attempt}")
-        scene = sample_scene(scene_rng, index, chunk.split)
+        scene = sample_scene(scene_rng, index, chunk.split, options.objects)
         questions = ask(scene, each, balance, rng)
         if len(questions) == each:
             return scene, questions

@@ -12,18 +12,26 @@ _ATTRIBUTES = ("size", "color", "material", "shape")
 def execute(program: list[dict], scene: dict) -> str:
     """The answer of a CLEVR program on a scene: "yes"/"no", a number, or an attribute's value.
 
-    Nodes have `function` (or `type`), `inputs` (numbers of earlier nodes) and `value_inputs`.
     Raises ValueError where the program is ill-posed, as `unique` of a set that is not one object.
+    """
+    answer = execute_nodes(program, scene)[-1]
+    if isinstance(answer, bool):
+        return "yes" if answer else "no"
+    return str(answer)
+
+
+def execute_nodes(program: list[dict], scene: dict) -> list[Any]:
+    """What each node gives: the number of an object, a sorted list of them, a value or an answer.
+
+    Nodes have `function` (or `type`), `inputs` (numbers of earlier nodes) and `value_inputs`.
+    Raises ValueError as `execute` does.
     """
     results: list[Any] = []
     for node in program:
         function = node["function"] if "function" in node else node["type"]
         inputs = [results[i] for i in node["inputs"]]
         results.append(_apply(function, inputs, node["value_inputs"], scene))
-    answer = results[-1]
-    if isinstance(answer, bool):
-        return "yes" if answer else "no"
-    return str(answer)
+    return results
 
 
 def _apply(function: str, inputs: list, values: list[str], scene: dict) -> Any:

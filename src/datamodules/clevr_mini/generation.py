@@ -2,7 +2,7 @@
 
 import json
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +18,7 @@ from dact.datamodules.clevr_mini.options import (
     DRAWN_SPLIT,
     IMAGES,
     MAX_HOPS,
+    OBJECTS,
     Options,
     check_options,
 )
@@ -38,6 +39,7 @@ def generate(
     questions_per_image: int = 10,
     max_hops: int = MAX_HOPS,
     mix: Mapping[str, float] = types.MappingProxyType(MIX),
+    objects: Sequence[int] = OBJECTS,
     workers: int = 2,
     drawings: int = 200,
     progress: bool = True,
@@ -45,13 +47,15 @@ def generate(
     """Write a small data set in CLEVR v1.0's format to `root`, which must not exist or be empty.
 
     `images`: number per split ("train", "val", "test"); `max_hops`: longest chain of relations,
-    0..3; `mix`: weight of each question group; `drawings`: how many of val's first images are
-    drawn; `workers`: processes, which change the time but not one byte. Nothing is left behind when
-    the work fails or is interrupted.
+    0..3; `mix`: weight of each question group; `objects`: fewest and most of a scene, in 1..10;
+    `drawings`: how many of val's first images are drawn; `workers`: processes, which change the
+    time but not one byte. Nothing is left behind when the work fails or is interrupted.
 
     Scenes, questions and programs follow CLEVR (Johnson et al. 2017); the sentences are our own.
     """
-    options = Options(seed, dict(images), questions_per_image, max_hops, dict(mix), drawings)
+    options = Options(
+        seed, dict(images), questions_per_image, max_hops, dict(mix), tuple(objects), drawings
+    )
     check_options(options, workers)
     with put_in_place(root, "clevr_mini") as content:
         _write(content, options, workers, progress)

@@ -1,7 +1,7 @@
 """What a data set is made of, and the checks that stop a bad wish before any work is done."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dact.datamodules.clevr_mini.families import FAMILIES, MIX
@@ -11,6 +11,8 @@ IMAGES = {"train": 6000, "val": 1000}
 SPLITS = ("val", "test", "train")  # in the order made: drawings belong to val and take longest
 DRAWN_SPLIT = "val"
 MAX_HOPS = 3
+OBJECTS = (3, 6)  # fewest and most objects of a scene
+MOST_OBJECTS = 10  # as in CLEVR
 MAX_QUESTIONS = 50  # per image: small scenes run out of different questions beyond that
 
 
@@ -18,7 +20,7 @@ class Options(NamedTuple):
     """Everything that decides the bytes written.
 
     `images`: number per split; `mix`: group → weight; `max_hops`: longest chain of relations;
-    `drawings`: how many of the first images of val are drawn.
+    `objects`: fewest and most of a scene; `drawings`: how many of val's first images are drawn.
     """
 
     seed: int
@@ -26,6 +28,7 @@ class Options(NamedTuple):
     questions_per_image: int
     max_hops: int
     mix: dict[str, float]
+    objects: tuple[int, int]
     drawings: int
 
 
@@ -40,6 +43,7 @@ def check_options(options: Options, workers: int) -> None:
         raise UserError("images: no images wanted in any split; ask for at least one")
     check_range("questions_per_image", options.questions_per_image, 1, MAX_QUESTIONS)
     check_range("max_hops", options.max_hops, 0, MAX_HOPS)
+    _check_objects(options.objects)
     check_range("drawings", options.drawings, 0, 999_999)
     check_range("workers", workers, 1, 1024)
     _check_mix(options.mix, options.max_hops)
@@ -49,6 +53,14 @@ def check_range(name: str, value: int, least: int, most: int) -> None:
     """Raise UserError unless `value` is a whole number within the bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise UserError(f"{name}={value!r}: give a whole number from {least} to {most}")
+
+
+def _check_objects(objects: Sequence[int]) -> None:
+    if len(objects) != 2:
+        raise UserError(f"objects={list(objects)}: give two numbers, the fewest and the most")
+    least, most = objects
+    check_range("objects (most)", most, 1, MOST_OBJECTS)
+    check_range("objects (fewest)", least, 1, most)
 
 
 def _check_mix(mix: Mapping[str, float], max_hops: int) -> None:

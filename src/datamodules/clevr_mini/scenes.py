@@ -18,7 +18,6 @@ from dact.datamodules.clevr_mini.camera import (
     look_at_origin,
 )
 
-OBJECTS = (3, 6)  # fewest and most objects of a scene
 AREA = 3.0  # half side of the square of centres
 GAP = 0.25  # least distance between two objects' circles on the ground
 MARGIN = 0.4  # least distance between two centres along left-right and along front-behind
@@ -29,28 +28,29 @@ DIRECTIONS = ground_directions(look_at_origin(HOME))
 _RIGHT, _BEHIND = DIRECTIONS["right"], DIRECTIONS["behind"]
 
 
-def sample_scene(rng: random.Random, index: int, split: str) -> dict:
-    """One scene in the format of `CLEVR_{split}_scenes.json`."""
+def sample_scene(rng: random.Random, index: int, split: str, objects: tuple[int, int]) -> dict:
+    """One scene in the format of `CLEVR_{split}_scenes.json`; `objects`: fewest and most of it."""
+    fewest, most = objects
     while True:
         camera = jittered(rng)
-        objects = _sample_objects(rng, camera)
-        if objects is not None and _all_visible(objects):
+        things = _sample_objects(rng, camera, rng.randint(fewest, most))
+        if things is not None and _all_visible(things):
             break
     return {
         "split": split,
         "image_index": index,
         "image_filename": f"CLEVR_{split}_{index:06d}.png",
-        "objects": objects,
+        "objects": things,
         "directions": DIRECTIONS,
-        "relationships": relationships(objects),
+        "relationships": relationships(things),
     }
 
 
-def _sample_objects(rng: random.Random, camera: Camera) -> list[dict] | None:
-    """Objects at admissible places, or None when one of them found none."""
+def _sample_objects(rng: random.Random, camera: Camera, number: int) -> list[dict] | None:
+    """So many objects at admissible places, or None when one of them found none."""
     objects: list[dict] = []
     taken: list[tuple[float, float, float]] = []
-    for _ in range(rng.randint(*OBJECTS)):
+    for _ in range(number):
         size = rng.choice(VALUES["size"])
         radius = RADIUS[size]
         for _ in range(RETRIES):
