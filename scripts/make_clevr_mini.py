@@ -1,4 +1,4 @@
-"""Make clevr_mini, or gqa_mini with data=gqa_mini (`run.py` does so by itself on first use).
+"""Make clevr_mini, or clevr_depth or gqa_mini (`run.py` does so by itself on first use).
 
 `python scripts/make_clevr_mini.py [data=…] [data.root=…] [data.generate.images.train=…] …`
 """
@@ -14,7 +14,11 @@ from dact.datamodules import clevr_mini, gqa_mini
 from dact.errors import UserError
 from dact.one_line import ends_in_one_line
 
-GENERATORS = {"clevr_mini": clevr_mini.generate, "gqa_mini": gqa_mini.generate}
+GENERATORS = {
+    "clevr_mini": clevr_mini.generate,
+    "clevr_depth": clevr_mini.depth.generate,
+    "gqa_mini": gqa_mini.generate,
+}
 CONF = Path(__file__).parents[1] / "conf"
 
 

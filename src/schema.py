@@ -65,8 +65,10 @@ class GenerateOptions:
     """clevr_mini: longest chain of relations, 0..3; groups with longer ones are left out."""
     objects: list[int] | None = None
     """clevr_mini: fewest and most objects of a scene, 1..10."""
+    max_depth: int | None = None
+    """clevr_depth: largest distance between what is named and what is asked, 0..5."""
     drawings: int | None = None
-    """clevr_mini: how many of the first images of val are drawn."""
+    """clevr_mini, clevr_depth: how many of the first images of val are drawn."""
     rows: int | None = None
     """gqa_mini: rows of an image's object features."""
     feature_dim: int | None = None

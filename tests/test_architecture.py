@@ -17,9 +17,9 @@ errors allocator batch options schema groups hydra_options command_line stopping
 run_folder records streams one_line trainer_checks checks sweeps config hydra_app
 console word_vectors
 datamodules.clevr_mini: attributes masks referents families options balance wording domains
-datamodules.clevr_mini: programs sampling questions camera scenes chunks solids drawing execution
+datamodules.clevr_mini: programs sampling camera scenes chunks questions solids drawing execution
 datamodules: processes
-datamodules.clevr_mini: workshop generation .
+datamodules.clevr_mini: workshop generation depth .
 datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_pairs ask_objects
 datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
 datamodules.gqa_mini: generation .

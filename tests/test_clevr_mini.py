@@ -21,7 +21,7 @@ from dact.datamodules.clevr_mini.balance import Balance
 from dact.datamodules.clevr_mini.camera import HEIGHT, HOME, JITTER, WIDTH, look_at_origin, recover
 from dact.datamodules.clevr_mini.families import COUNT_SHARES
 from dact.datamodules.clevr_mini.masks import SceneMasks
-from dact.datamodules.clevr_mini.scenes import sample_scene
+from dact.datamodules.clevr_mini.scenes import any_objects, sample_scene
 from dact.errors import UserError
 
 #: A mix with questions of every family.
@@ -439,7 +439,7 @@ def test_executor_on_a_scene_worked_by_hand():
 
 def test_drawing_shows_every_object():
     for index in range(6):
-        scene = sample_scene(random.Random(index), index, "val", (3, 6))
+        scene = sample_scene(random.Random(index), index, "val", lambda rng: any_objects(rng, 3, 6))
         image = draw(scene)
         assert (image.size, image.mode) == ((320, 240), "RGB")
         empty = np.array(draw(scene | {"objects": scene["objects"][:0]}), int)

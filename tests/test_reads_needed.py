@@ -76,6 +76,12 @@ SAME_AS_RED = (*RED, "same_size: 2", "filter_shape cube: 3")
             ),
             3,
         ),
+        # What the question says of a thing is not read: red things, but not the red cube itself.
+        ((*RED, "query_color: 2"), 0),
+        ((*RED, "same_color: 2", "count: 3"), 1),
+        ((*RED, "same_color: 2", "unique: 3", "same_size: 4", "count: 5"), 2),
+        ((*LEFT_OF_RED, "unique: 4", "same_shape: 5", "count: 6"), 2),
+        ((*RED, "query_color: 2", *BLUE, "query_color: 6", "equal_color: 3 7"), 0),
         # What is used twice is read once.
         ((*RED, "query_size: 2", "query_size: 2", "equal_size: 3 4"), 1),
         # What cannot be read has no number.

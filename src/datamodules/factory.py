@@ -9,7 +9,7 @@ from .base import VQADataModule
 from .clevr import CLEVRDataModule
 from .clevr_family import CLEVRCoGenTDataModule, CLEVRHumansDataModule
 from .gqa import GQADataModule
-from .mini import CLEVRMiniDataModule, GQAMiniDataModule
+from .mini import CLEVRDepthDataModule, CLEVRMiniDataModule, GQAMiniDataModule
 
 _PLAIN = {
     "clevr": CLEVRDataModule,
@@ -17,7 +17,11 @@ _PLAIN = {
     "clevr_humans": CLEVRHumansDataModule,
     "gqa": GQADataModule,
 }
-_GENERATED = {"clevr_mini": CLEVRMiniDataModule, "gqa_mini": GQAMiniDataModule}
+_GENERATED = {
+    "clevr_mini": CLEVRMiniDataModule,
+    "clevr_depth": CLEVRDepthDataModule,
+    "gqa_mini": GQAMiniDataModule,
+}
 
 
 def build_datamodule(
@@ -26,7 +30,7 @@ def build_datamodule(
     """The data module of a dataset.
 
     Args:
-        name: clevr, clevr_cogent, clevr_humans, clevr_mini, gqa or gqa_mini.
+        name: clevr, clevr_cogent, clevr_humans, clevr_mini, clevr_depth, gqa or gqa_mini.
         generate: arguments of the generator of one that is made on first use.
         **options: of the data module; those that are None are left to it.
     """

@@ -1,4 +1,4 @@
-"""`clevr_mini` and `gqa_mini`: folders in the format of a dataset that are made on first use."""
+"""`clevr_mini` and others: folders in the format of a dataset that are made on first use."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -86,6 +86,13 @@ class CLEVRMiniDataModule(MadeOnFirstUse, CLEVRDataModule):
 
     def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:
         super().__init__(root, recipe, test_split="val", **options)
+
+
+class CLEVRDepthDataModule(CLEVRMiniDataModule):
+    """One kind of question, which needs any number of reads from 0 to 5."""
+
+    made = "clevr_depth"
+    generate = staticmethod(clevr_mini.depth.generate)
 
 
 class GQAMiniDataModule(MadeOnFirstUse, GQADataModule):

@@ -21,6 +21,11 @@ So such a `unique` depends on nothing before it, and a chain of any number of re
 nor through `same_*`, which needs the anchor's attribute, nor where an `intersect` or `union` stands
 between `relate` and `unique`.
 
+**Named attributes.** In `filter_a[v] … → unique → same_a` with the filters on the whole scene, the
+anchor need not be found either: its a is v, and what shares it are the objects with a = v that do
+not pass the filters, since the anchor alone does. `query_a` of such a `unique` gives v, and
+`equal_a` knows one side. CLEVR's own questions avoid it: they do not name what they ask or compare.
+
 >>> program = [
 ...     {"function": "scene", "inputs": []},
 ...     {"function": "filter_color", "inputs": [0], "value_inputs": ["red"]},
@@ -55,9 +60,10 @@ def reads_needed(program: Sequence[Any]) -> int:
             earlier nodes; the last node gives the answer.
 
     Returns:
-        At least 1; -1 for a program that is empty, ill-formed, or has functions that CLEVR has not.
+        At least 0; -1 for a program that is empty, ill-formed, without a read, or has functions
+        that CLEVR has not.
     """
-    if not _is_known(program):
+    if not _is_known(program) or not any(function_of(node) in _READS for node in program):
         return -1
     cut = anchors_not_needed(program)
     open_nodes, reached = [len(program) - 1], set()
@@ -65,8 +71,10 @@ def reads_needed(program: Sequence[Any]) -> int:
         number = open_nodes.pop()
         if number not in reached:
             reached.add(number)
-            open_nodes += [] if number in cut else program[number]["inputs"]
-    return sum(function_of(program[number]) in _READS for number in reached) or -1
+            if number not in cut:
+                inputs = program[number]["inputs"]
+                open_nodes += [n for n in inputs if not _is_named(program, number, n)]
+    return sum(function_of(program[number]) in _READS for number in reached)
 
 
 def anchors_not_needed(program: Sequence[Mapping[str, Any]]) -> dict[int, int]:
@@ -84,6 +92,19 @@ def anchors_not_needed(program: Sequence[Mapping[str, Any]]) -> dict[int, int]:
             if function_of(program[source]) == "relate":
                 cut[number] = source
     return cut
+
+
+def _is_named(program: Sequence[Mapping[str, Any]], number: int, source: int) -> bool:
+    """Whether node `number` asks of the object of node `source` what the question itself says."""
+    kind, _, attribute = function_of(program[number]).partition("_")
+    if kind not in ("query", "same") or function_of(program[source]) != "unique":
+        return False
+    filters = set()
+    (source,) = program[source]["inputs"]
+    while function_of(program[source]).startswith("filter_"):
+        filters.add(function_of(program[source]).removeprefix("filter_"))
+        (source,) = program[source]["inputs"]
+    return attribute in filters and function_of(program[source]) == "scene"
 
 
 def function_of(node: Mapping[str, Any]) -> str:

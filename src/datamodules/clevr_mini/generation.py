@@ -1,17 +1,18 @@
 """Writing a whole data set: chunks shared out to processes, files put in place at the end."""
 
 import json
+import random
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
 
-from dact.datamodules.clevr_mini.chunks import Made, make, plan
+from dact.datamodules.clevr_mini.chunks import Ask, Chunk, Made, make, plan
 from dact.datamodules.clevr_mini.drawing import draw
 from dact.datamodules.clevr_mini.families import MIX
 from dact.datamodules.clevr_mini.options import (
@@ -22,6 +23,7 @@ from dact.datamodules.clevr_mini.options import (
     Options,
     check_options,
 )
+from dact.datamodules.clevr_mini.questions import begin
 from dact.datamodules.clevr_mini.workshop import put_in_place
 from dact.datamodules.processes import processes
 
@@ -58,11 +60,18 @@ def generate(
     )
     check_options(options, workers)
     with put_in_place(root, "clevr_mini") as content:
-        _write(content, options, workers, progress)
+        write(content, "clevr_mini", options, begin, workers, progress)
 
 
-def _write(root: Path, options: Options, workers: int, progress: bool) -> None:
-    """All files of the data set."""
+def write(
+    root: Path,
+    name: str,
+    options: Any,
+    begin: Callable[[Chunk, random.Random], Ask],
+    workers: int,
+    progress: bool,
+) -> None:
+    """All files of the data set `name`, see `chunks.make`."""
     for folder in ("scenes", "questions"):
         (root / folder).mkdir(parents=True)
     pictures = root / "images" / DRAWN_SPLIT
@@ -74,11 +83,11 @@ def _write(root: Path, options: Options, workers: int, progress: bool) -> None:
         Progress(console=Console(stderr=True), disable=not progress) as bar,
     ):
         total = sum(options.images.values()) + drawings
-        advance = partial(bar.advance, bar.add_task("making clevr_mini", total=total))
-        chunks = [submit(make, chunk) for chunk in plan(options)]
+        advance = partial(bar.advance, bar.add_task(f"making {name}", total=total))
+        chunks = [submit(make, chunk, begin) for chunk in plan(options)]
         drawn = []
         for split, parts in groupby(_in_turn(chunks), key=lambda part: part.split):
-            for part in _write_split(root, split, options.seed, parts):
+            for part in _write_split(root, split, name, options.seed, parts):
                 advance(part.images)
                 drawn += [
                     submit(_draw_all, part.to_draw[first : first + _PICTURES], pictures)
@@ -102,10 +111,12 @@ def _draw_all(scenes: list[dict], folder: Path) -> int:
     return len(scenes)
 
 
-def _write_split(root: Path, split: str, seed: int, parts: Iterator[Made]) -> Iterator[Made]:
+def _write_split(
+    root: Path, split: str, name: str, seed: int, parts: Iterator[Made]
+) -> Iterator[Made]:
     """Write the two JSON files of one split, on one line each as in the release; pass parts on."""
     # The release has a date here; ours would make every run differ.
-    info = {"split": split, "version": "1.0", "generator": "clevr_mini", "seed": seed}
+    info = {"split": split, "version": "1.0", "generator": name, "seed": seed}
     with (
         (root / "scenes" / f"CLEVR_{split}_scenes.json").open("w", encoding="utf-8") as scenes,
         (root / "questions" / f"CLEVR_{split}_questions.json").open("w", encoding="utf-8") as asked,

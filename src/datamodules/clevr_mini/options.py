@@ -34,19 +34,24 @@ class Options(NamedTuple):
 
 def check_options(options: Options, workers: int) -> None:
     """Raise UserError naming the first value that cannot be."""
-    for split, number in options.images.items():
-        if split not in SPLITS:
-            raise UserError(f"images: unknown split {split!r}; use train, val or test")
-        # File names have six digits.
-        check_range(f"images[{split}]", number, 0, 999_999)
-    if not any(options.images.values()):
-        raise UserError("images: no images wanted in any split; ask for at least one")
+    check_images(options.images)
     check_range("questions_per_image", options.questions_per_image, 1, MAX_QUESTIONS)
     check_range("max_hops", options.max_hops, 0, MAX_HOPS)
     _check_objects(options.objects)
     check_range("drawings", options.drawings, 0, 999_999)
     check_range("workers", workers, 1, 1024)
     _check_mix(options.mix, options.max_hops)
+
+
+def check_images(images: Mapping[str, int]) -> None:
+    """Raise UserError unless there is a split with images."""
+    for split, number in images.items():
+        if split not in SPLITS:
+            raise UserError(f"images: unknown split {split!r}; use train, val or test")
+        # File names have six digits.
+        check_range(f"images[{split}]", number, 0, 999_999)
+    if not any(images.values()):
+        raise UserError("images: no images wanted in any split; ask for at least one")
 
 
 def check_range(name: str, value: int, least: int, most: int) -> None:

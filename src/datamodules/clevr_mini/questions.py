@@ -3,11 +3,39 @@
 import random
 
 from dact.datamodules.clevr_mini.balance import Balance
+from dact.datamodules.clevr_mini.chunks import Ask, Chunk
 from dact.datamodules.clevr_mini.families import FAMILIES
 from dact.datamodules.clevr_mini.masks import SceneMasks
 from dact.datamodules.clevr_mini.sampling import find
+from dact.datamodules.clevr_mini.scenes import any_objects, sample_scene
+from dact.errors import UserError
 
+_SCENES_TRIED = 50
 _FAMILIES_TRIED = 3  # per group, before another group is asked instead
+
+
+def begin(chunk: Chunk, rng: random.Random) -> Ask:
+    """What makes the images of a chunk, see `chunks.make`; answers are balanced within it."""
+    options, each = chunk.options, chunk.options.questions_per_image
+    balance = Balance(options.mix, options.max_hops, chunk.images * each, rng)
+    fewest, most = options.objects
+
+    def make(index: int) -> tuple[dict, list[dict]]:
+        """A scene that holds too few different questions is sampled anew."""
+        for attempt in range(_SCENES_TRIED):
+            own = random.Random(f"{options.seed}/{chunk.split}/scene/{index}/{attempt}")
+            scene = sample_scene(
+                own, index, chunk.split, lambda rng: any_objects(rng, fewest, most)
+            )
+            questions = ask(scene, each, balance, rng)
+            if len(questions) == each:
+                return scene, questions
+        raise UserError(
+            f"questions_per_image={each}: the question groups in use do not hold so many different "
+            "questions about one image; ask fewer, or add groups to the mix"
+        )
+
+    return make
 
 
 def ask(scene: dict, number: int, balance: Balance, rng: random.Random) -> list[dict]:

@@ -6,6 +6,7 @@ apart along left-right and front-behind that no spatial relation is in doubt.
 
 import math
 import random
+from collections.abc import Callable
 
 from dact.datamodules.clevr_mini.attributes import RADIUS, RELATIONS, VALUES
 from dact.datamodules.clevr_mini.camera import (
@@ -28,31 +29,42 @@ DIRECTIONS = ground_directions(look_at_origin(HOME))
 _RIGHT, _BEHIND = DIRECTIONS["right"], DIRECTIONS["behind"]
 
 
-def sample_scene(rng: random.Random, index: int, split: str, objects: tuple[int, int]) -> dict:
-    """One scene in the format of `CLEVR_{split}_scenes.json`; `objects`: fewest and most of it."""
-    fewest, most = objects
+def sample_scene(
+    rng: random.Random, index: int, split: str, draw: Callable[[random.Random], list[dict]]
+) -> dict:
+    """One scene in the format of `CLEVR_{split}_scenes.json`.
+
+    `draw`: draws the objects, each a dict of its size, colour, material and shape.
+    """
     while True:
         camera = jittered(rng)
-        things = _sample_objects(rng, camera, rng.randint(fewest, most))
-        if things is not None and _all_visible(things):
+        objects = _place(rng, camera, draw(rng))
+        if objects is not None and _all_visible(objects):
             break
     return {
         "split": split,
         "image_index": index,
         "image_filename": f"CLEVR_{split}_{index:06d}.png",
-        "objects": things,
+        "objects": objects,
         "directions": DIRECTIONS,
-        "relationships": relationships(things),
+        "relationships": relationships(objects),
     }
 
 
-def _sample_objects(rng: random.Random, camera: Camera, number: int) -> list[dict] | None:
-    """So many objects at admissible places, or None when one of them found none."""
+def any_objects(rng: random.Random, fewest: int, most: int) -> list[dict]:
+    """Objects whose number and attributes are all equally likely."""
+    return [
+        {name: rng.choice(values) for name, values in VALUES.items()}
+        for _ in range(rng.randint(fewest, most))
+    ]
+
+
+def _place(rng: random.Random, camera: Camera, things: list[dict]) -> list[dict] | None:
+    """The objects at admissible places, or None when one of them found none."""
     objects: list[dict] = []
     taken: list[tuple[float, float, float]] = []
-    for _ in range(number):
-        size = rng.choice(VALUES["size"])
-        radius = RADIUS[size]
+    for thing in things:
+        radius = RADIUS[thing["size"]]
         for _ in range(RETRIES):
             x = round(rng.uniform(-AREA, AREA), 6)
             y = round(rng.uniform(-AREA, AREA), 6)
@@ -64,13 +76,13 @@ def _sample_objects(rng: random.Random, camera: Camera, number: int) -> list[dic
         column, row, depth = camera.project((x, y, radius))
         objects.append(
             {
-                "shape": rng.choice(VALUES["shape"]),
-                "size": size,
-                "material": rng.choice(VALUES["material"]),
+                "shape": thing["shape"],
+                "size": thing["size"],
+                "material": thing["material"],
                 "3d_coords": [x, y, radius],
                 "rotation": round(360 * rng.random(), 6),
                 "pixel_coords": [round(column), round(row), round(depth, 6)],
-                "color": rng.choice(VALUES["color"]),
+                "color": thing["color"],
             }
         )
     return objects
