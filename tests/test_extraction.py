@@ -90,6 +90,7 @@ def test_rows_are_the_images_in_order_scaled_normalised_and_cut_at_the_layer(ima
         assert np.allclose(row, expected[0].detach(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_default_is_layer3_of_resnet101_and_training_reads_it(tmp_path):
     draw_images(tmp_path / "images" / "val", 3)
     draw_images(tmp_path / "images" / "train", 2, seed=1)

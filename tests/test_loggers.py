@@ -217,6 +217,7 @@ def ended(logger, **changed):
     return SimpleNamespace(**(state | {"accelerator": "cpu", "world_size": 1} | changed))
 
 
+@pytest.mark.slow
 def test_a_report_is_logged_to_who_asks_for_it(trained, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(trained.dact.folder, folder)

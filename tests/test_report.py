@@ -208,6 +208,7 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_report_may_have_no_examples_and_see_few_questions(decided, tmp_path):
     more = ("--examples", 0, "--limit", 20, "--output", tmp_path)
     done = script("report.py", "--checkpoint", decided, *more, cwd=tmp_path)
@@ -219,6 +220,7 @@ def test_a_report_may_have_no_examples_and_see_few_questions(decided, tmp_path):
     assert "<b>32</b>questions" in (tmp_path / "report.html").read_text(), "a whole batch"
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_one_line(decided, tmp_path):
     (tmp_path / "file").write_text("")
     done = script("report.py", "--checkpoint", decided, "--output", "file/x", cwd=tmp_path)

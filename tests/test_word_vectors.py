@@ -359,6 +359,7 @@ def cached(cache):
     return sorted((cache / "warm_start").glob("*/mac.ckpt"))
 
 
+@pytest.mark.slow
 def test_the_mac_on_the_way_starts_from_them_and_is_found_again(program, vectors, tmp_path, capsys):
     path, rows = vectors
     option = f"model.embedding.path={path}"
