@@ -53,6 +53,14 @@ def test_black_is_black_in_every_range(tmp_path, values):
     assert read(tmp_path, np.full((4, 4), values), "a.tif").max() == 0
 
 
+@pytest.mark.parametrize("largest", [200, 4095, 65535])
+def test_grey_of_16_bits_in_a_pgm_is_as_dark_as_it_says(tmp_path, largest):
+    values = np.linspace(0, 200, 16, dtype=">u2").reshape(4, 4)
+    (tmp_path / "a.pgm").write_bytes(b"P5 4 4 %d\n" % max(largest, 256) + values.tobytes())
+    found = np.asarray(read_image(tmp_path / "a.pgm"), int)[..., 0]
+    assert np.abs(found - values / (max(largest, 256) / 255)).max() <= 2
+
+
 UNTOLD = {
     "12 bits of 16": RAMP.astype(np.uint16) * 16,
     "14 bits of 16": RAMP.astype(np.uint16) * 64,
@@ -188,6 +196,10 @@ def test_a_wide_colour_profile_is_converted_and_srgb_left_alone(tmp_path):
     right = Image.merge("RGB", (green, red, blue))
     for image in (COLOURS, COLOURS.convert("RGBA")):
         assert differ(read(tmp_path, image, "a.png", icc_profile=swapped(srgb)), right) <= 2
+    palette = COLOURS.quantize(256)
+    red, green, blue = palette.convert("RGB").split()
+    right = Image.merge("RGB", (green, red, blue))
+    assert differ(read(tmp_path, palette, "a.png", icc_profile=swapped(srgb)), right) <= 2
 
 
 def test_the_first_frame_upright(tmp_path):

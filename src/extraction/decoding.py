@@ -110,7 +110,11 @@ def _find_white(mode: str, least: float, largest: float, inverted: bool) -> floa
 
 
 def _white_of(image: Image.Image) -> float | None:
-    """The value that is white by the file's own words: TIFF of 9 to 15 bits says how many."""
+    """The value that is white by the file's own words: TIFF of 9 to 15 bits says how many, and
+    values of PGM's are scaled to 65535.
+    """
+    if image.format == "PPM" and image.mode == "I":
+        return 65535.0
     bits = _tag(image, _BITS)
     bits = bits[0] if isinstance(bits, tuple) and bits else bits
     return float(2**bits - 1) if isinstance(bits, int) and 8 < bits < 16 else None
@@ -155,6 +159,8 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         transform = ImageCms.buildTransform(lab, ImageCms.createProfile("sRGB"), "LAB", "RGB")
         return ImageCms.applyTransform(image, transform)
     profile = image.info.get("icc_profile")
+    if image.mode == "P":
+        image = image.convert("RGB")
     if not profile or image.mode not in ("RGB", "CMYK"):
         return image.convert("RGB")
     try:
