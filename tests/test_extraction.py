@@ -413,6 +413,17 @@ def test_photographs_are_turned_upright(tmp_path):
     assert read_image(tmp_path / "a.jpg").size == (3, 5)
 
 
+def test_names_in_another_encoding_than_the_systems(images, tmp_path):
+    named = images[0].with_name(os.fsdecode(b"a\xe9.png"))
+    images[0].rename(named)
+    paths = find_images(named.parent)
+    assert run(paths, tmp_path / "x.hdf5") == []
+    paths[0].write_bytes(b"")
+    assert run(paths, tmp_path / "y.hdf5", skip_unreadable=True) == [paths[0].name]
+    with h5py.File(tmp_path / "y.hdf5") as file:
+        assert os.fsencode(paths[0].name) in file["images"][:]
+
+
 def test_images_are_found_by_the_value_of_their_numbers(tmp_path):
     folder = tmp_path / "val"
     paths = draw_images(folder, 3)
