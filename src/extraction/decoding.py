@@ -58,7 +58,7 @@ def read_image(path: Path, white: float | None = None, *, lenient: bool = False)
     except Exception as error:  # a damaged file raises nearly anything
         reason = getattr(error, "strerror", None) or str(error).partition(": ")[0]
         raise UserError(f"{path} cannot be read as an image: {reason}") from error
-    if wide and white != 65535 and not lenient and _BLACK < np.asarray(seen).max() < 64:
+    if wide and white != 65535 and not lenient and _looks_dark(upright):
         raise UserError(
             f"{path}: its 16-bit colours are dark or use fewer bits, which cannot be told: save it "
             "with 8 bits per channel, or give backbone.white=65535 if it is dark"
@@ -124,6 +124,12 @@ def _is_reduced(image: Image.Image) -> bool:
     """Whether Pillow keeps the upper 8 of 16 bits of each channel; asked before it loads."""
     tiles = getattr(image, "tile", [])
     return image.mode not in _WIDE and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _looks_dark(image: Image.Image) -> bool:
+    """Whether what is seen, without the background, is dark but not black."""
+    pixels = np.asarray(image.convert("RGBA"))
+    return _BLACK < pixels[pixels[..., 3] > 0, :3].max(initial=0) < 64
 
 
 def _tag(image: Image.Image, number: int) -> object:
