@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ def _are_file_names(names: Sequence[str]) -> bool:
     return bool(suffixes) and all(suffix[1:2].isalpha() for suffix in suffixes)
 
 
-def rows_by_name(wanted: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
+def rows_by_name(wanted: Sequence[str], names: Sequence[str], where: Path) -> NDArray[np.int64]:
     """Row of each wanted name, -1 where there is none.
 
     Raises:
@@ -86,7 +86,7 @@ def rows_by_name(wanted: Sequence[str], names: Sequence[str]) -> NDArray[np.int6
     if len(row_of) < sum(map(bool, names)):
         counts = Counter(names)
         if twice := next((name for name in wanted if name and counts[name] > 1), None):
-            raise UserError(f"the features name the image {twice} twice: make them anew")
+            raise UserError(f"{where} names the image {twice} twice: make it anew")
     lacking = [place for place, row in enumerate(rows) if row < 0 and wanted[place]]
     if lacking:  # of another extension, as after a conversion to JPEG
         used = set(rows)

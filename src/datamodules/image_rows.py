@@ -98,11 +98,11 @@ def _join(
 ) -> NDArray[np.int64]:
     """Rows by name, else by number; -1 where there is none."""
     numbers = questions.image_numbers
-    by_number = _rows_by_number(numbers, known.numbers, length)
+    by_number = _rows_by_number(numbers, known.numbers, length, where)
     if not _have_names(questions, known):
         return by_number
     places = questions.image_places
-    by_name = rows_by_name(questions.images, known.names)[places]
+    by_name = rows_by_name(questions.images, known.names, where)[places]
     has_name = np.array([bool(name) for name in questions.images])[places]
     if known.numbers is None:
         return np.where(has_name, by_name, by_number)
@@ -115,7 +115,7 @@ def _join(
 
 
 def _rows_by_number(
-    wanted: NDArray[np.int64], numbers: NDArray[np.int64] | None, length: int
+    wanted: NDArray[np.int64], numbers: NDArray[np.int64] | None, length: int, where: Path
 ) -> NDArray[np.int64]:
     if numbers is None:
         return np.where((wanted >= 0) & (wanted < length), wanted, -1)
@@ -125,7 +125,7 @@ def _rows_by_number(
     ordered = numbers[order]
     twice = np.intersect1d(ordered[1:][ordered[1:] == ordered[:-1]], wanted)
     if len(twice):
-        raise UserError(f"the features give two rows the image_index {twice[0]}: make them anew")
+        raise UserError(f"{where} gives two rows the image_index {twice[0]}: make it anew")
     places = np.searchsorted(ordered, wanted).clip(max=len(numbers) - 1)
     return np.where(ordered[places] == wanted, order[places], -1)
 
