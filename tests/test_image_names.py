@@ -164,11 +164,20 @@ def test_other_shapes_and_types_of_names(root, column):
     check_pictures(ready(root, features="grid"), "val")
 
 
-def test_file_names_may_have_any_name(root):
+@pytest.mark.parametrize("more", [{}, {"paths": [f"/pictures/{name}" for name in NAMES[::-1]]}])
+def test_file_names_may_have_any_name(root, more):
     path = write_features(root, "val", NAMES[::-1], named=False)
+    columns = {"filenames": NAMES[::-1], "labels": ["red", "green", "blue", "1.5"], **more}
     with h5py.File(path, "r+") as file:
-        file["filenames"], file["labels"] = NAMES[::-1], ["red", "green", "blue", "1.5"]
+        for name, values in columns.items():
+            file[name] = values
     check_pictures(ready(root, features="grid"), "val")
+
+
+@pytest.mark.parametrize("number", [0.5, np.nan])
+def test_fractions_name_no_image(root, number):
+    write_features(root, "val", NAMES, column=np.array([0, 1, number, 3]))
+    assert "neither a name nor a whole number" in refusal(root)
 
 
 def test_names_lie_in_the_group_of_the_features(root):

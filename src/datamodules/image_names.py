@@ -32,10 +32,11 @@ class ImageNames(NamedTuple):
 def read_names(rows: HDF5Rows) -> ImageNames:
     """Of the datasets `images`, names or numbers, and `skipped`, flags, if they are there.
 
-    Without `images`, the only dataset of file names says which image each row is.
+    Without `images`, the only dataset of file names says which image each row is; so do several
+    with the same names in perhaps other folders.
 
     Raises:
-        UserError: one of them has another length than the features.
+        UserError: one of them has another length than the features, or `images` holds fractions.
     """
     skipped = rows.beside("skipped")
     flags = None if skipped is None or skipped.dtype.kind not in "biuf" else skipped != 0
@@ -43,8 +44,15 @@ def read_names(rows: HDF5Rows) -> ImageNames:
     if named is None:
         texts = [_texts(rows.beside(name)) for name in _columns(rows, "OS")]
         found = [names for names in texts if names and _are_file_names(names)]
-        return ImageNames(found[0] if len(found) == 1 else None, None, flags)
-    if named.dtype.kind == "f" and (named == np.rint(named)).all():  # as MATLAB writes them
+        different = {tuple(_stem(_as_path(name)) for name in names) for names in found}
+        return ImageNames(found[0] if len(different) == 1 else None, None, flags)
+    if named.dtype.kind == "f":  # as MATLAB writes whole numbers
+        fractions = named[named != np.rint(named)]
+        if len(fractions):
+            raise UserError(
+                f"{rows.path}: 'images' holds {fractions[0]}, neither a name nor a whole number: "
+                "make the file anew"
+            )
         named = named.astype(np.int64)
     if named.dtype.kind in "iu":
         return ImageNames(None, named.astype(np.int64), flags)
@@ -56,7 +64,8 @@ def may_name_images(rows: HDF5Rows) -> list[str]:
     known = read_names(rows)
     if known.names is not None or known.numbers is not None:
         return []
-    return [name for name in _columns(rows, "OSiu") if _LIKE_IDS.search(name.lower())]
+    others = set(_columns(rows, "OSiu")) - {"images", "skipped"}
+    return sorted(name for name in others if _LIKE_IDS.search(name.lower()))
 
 
 def _columns(rows: HDF5Rows, kinds: str) -> list[str]:
