@@ -42,8 +42,8 @@ def find_rows(
     """Row of the image of each question.
 
     Names decide where both sides have them. A name matches its equal, or else the only one that
-    differs in extension alone, or has the folder that the other lacks. Where one side has no names,
-    `image_index` decides.
+    differs no more than in extension and outer folders, or in a folder that one of them lacks.
+    Where one side has no names, `image_index` decides.
 
     Args:
         questions: of a split.
