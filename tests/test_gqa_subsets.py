@@ -84,7 +84,7 @@ def test_other_questions_under_the_same_ids_are_not_taken_for_them(tmp_path):
 
 
 def test_questions_of_the_user_beside_those_of_another_tier_have_choices_too(tmp_path):
-    """They are in no official split, so their choices are in the file that theirs is named after."""
+    """Their choices are in the file of the tier that their split is named after."""
     write_questions(tmp_path, {"1": question("red")}, "testdev_balanced")
     write_questions(tmp_path, {"1": question("red"), "own": question("blue")}, "val_x")
     for tier in ("testdev", "val"):
