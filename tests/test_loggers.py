@@ -214,6 +214,7 @@ def ended(logger, **changed):
     """A trainer whose fit has come to its end."""
     module = SimpleNamespace(results={"all": GroupMeans(0.5, 2.0, 32)})
     state = {"loggers": [logger], "lightning_module": module, "is_global_zero": True}
+    state["datamodule"] = SimpleNamespace(tokenizer="treebank")
     return SimpleNamespace(**(state | {"accelerator": "cpu", "world_size": 1} | changed))
 
 
