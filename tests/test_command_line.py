@@ -122,7 +122,7 @@ def test_what_hydra_already_understands_is_left_alone(typed):
     assert quote_path(typed) == typed
 
 
-@pytest.mark.parametrize("text", ["~nobody", "a" * 300])
+@pytest.mark.parametrize("text", ["~no-such-user", "a" * 300])
 def test_values_of_a_sweep_need_not_be_possible_paths(text):
     assert rewrite(["-m", f"ckpt_path={text},b"], FILES) == ["-m", f"ckpt_path='{text}','b'"]
 

@@ -376,7 +376,8 @@ def ends(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("~nobody/x", "the home that it means is unknown"), ("a" * 300, "too long")]
+    ("path", "said"),
+    [("~no-such-user/x", "the home that it means is unknown"), ("a" * 300, "too long")],
 )
 def test_a_path_that_the_system_refuses_is_one_line(ends, path, said):
     message = ends("", lambda: Path(path).expanduser().is_file())
