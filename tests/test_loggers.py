@@ -163,6 +163,7 @@ def test_tensorboard_that_is_not_installed_is_one_line(configured, tmp_path, mon
 # How many steps were taken.
 
 
+@pytest.mark.slow
 def test_every_validation_tells_the_loggers_how_many_steps_were_taken(program, monkeypatch):
     seen = []
     monkeypatch.setattr(

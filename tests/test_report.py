@@ -125,6 +125,7 @@ def test_the_page_asks_for_nothing(report):
     assert policy["content"].startswith("default-src 'none'")
 
 
+@pytest.mark.slow
 def test_figures_are_there_twice_and_the_same_each_time(report, restored, opened, tmp_path):
     names = sorted(path.name for path in (report / "figures").iterdir())
     wanted = ["families", "program_length", "steps", *(f"question_0{n}" for n in range(1, 8))]

@@ -86,6 +86,7 @@ def test_a_run_stopped_at_any_batch_goes_on_as_if_it_had_not_been(program, typed
     assert resumed.value == whole.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 3, 5, EPOCH + 2])
 def test_a_validation_within_the_epoch_belongs_to_the_batch_before_it(program, step, tmp_path):
     """It may change the learning rate, so that what is saved before it would be too little."""
@@ -231,6 +232,7 @@ def test_a_signal_in_the_last_validation_ends_a_run_that_is_complete(program, tm
     assert run_folder.result_in(folder)["accuracy"] is not None
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_validation_of_the_mac_is_no_beginning_of_the_next(
     program, tmp_path, capsys
 ):

@@ -103,6 +103,7 @@ def test_an_evaluation_of_a_stopped_job_does_not_finish_it(program, evaluate, jo
     assert resumed.metrics == whole.metrics
 
 
+@pytest.mark.slow
 def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
     program, job, tmp_path, capsys
 ):

@@ -310,6 +310,7 @@ def test_another_size_ends_a_fit(program, vectors):
         program("model=mac", "model.embedding_dim=5", f"model.embedding.path={vectors[0]}")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_needs_the_file_no_more(program, evaluate, vectors, tmp_path, capsys):
     path, _ = vectors
     option = f"model.embedding.path={path}"
