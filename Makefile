@@ -34,7 +34,7 @@ reproduce: env ## Check the claims of the paper; under two hours, and writes doc
 	$(BIN)/python scripts/reproduce.py --size small --output docs/results.md
 
 test: env ## The default tests
-	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser'
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not faults and not browser'
 
 test-slow: env ## The tests that take longer
 	$(BIN)/python -m pytest -n 2 -m 'slow and not faults'

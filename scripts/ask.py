@@ -47,12 +47,14 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of the backbone, if they have moved")
     parser.add_argument("--root", type=Path, help="folder of the dataset, if it has moved")
     parser.add_argument("--split", help="of the dataset; by default the one validated on")
+    parser.add_argument("--tokenizer", help="the checkpoint's data.tokenizer, if it is a function")
     parser.add_argument("--figure", type=Path, help="PNG or SVG of every step, to be written")
     arguments = parser.parse_args()
     silence_libraries()
-    restored = restore(arguments.checkpoint)
+    restored = restore(arguments.checkpoint, arguments.tokenizer)
+    vocabulary = restored.checked_vocabulary
     knowledge = look(restored, arguments)
-    reasoner = Reasoner(restored.network, restored.vocabulary)
+    reasoner = Reasoner(restored.network, vocabulary)
     reasoning = reasoner.ask(arguments.question, knowledge.features, knowledge.num_cells)
     show(reasoning, reasoner)
     if arguments.figure:

@@ -30,8 +30,6 @@ from dact.one_line import one_line_errors
 
 #: Rows that are in memory at a time.
 BLOCK = 64
-#: Datasets about the rows that go along: names of the images, and which could not be read.
-ABOUT_ROWS = ("images", "skipped")
 
 
 def convert(
@@ -92,15 +90,11 @@ def _attributes(store: ImageFeatures, grid: tuple[int, int] | None) -> dict[str,
 
 
 def _copy_about_rows(store: ImageFeatures, target: h5py.File) -> None:
-    with h5py.File(store.path, "r") as source:
-        for name in ABOUT_ROWS:
-            if isinstance(known := source.get(name), h5py.Dataset) and name != store.dataset:
-                if known.shape != (len(store),):
-                    raise UserError(
-                        f"{store.path}: '{name}' has shape {known.shape}, but there are "
-                        f"{len(store)} rows of features"
-                    )
-                source.copy(known, target, name)
+    names, numbers, skipped = store.images
+    if names is not None or numbers is not None:
+        target["images"] = numbers if names is None else names
+    if skipped is not None:
+        target["skipped"] = skipped.astype(np.uint8)
 
 
 def _block(store: ImageFeatures, start: int, dtype: np.dtype) -> np.ndarray:

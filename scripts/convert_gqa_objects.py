@@ -69,6 +69,8 @@ def tsv_files(given: Sequence[Path]) -> list[Path]:
         if path.is_dir() or not path.exists():
             what = "is a folder: give one folder, or files" if path.is_dir() else "no such file"
             raise UserError(f"{path}: {what}")
+        if path.suffix in (".h5", ".hdf5"):
+            raise UserError(f"{path} is no TSV file: give the folder of all gqa_objects_*.h5")
     return list(given)
 
 

@@ -36,7 +36,7 @@ class Demo:
 
     def __init__(self, restored: Restored, root: Path | None, split: str | None) -> None:
         self.restored = restored
-        self.reasoner = Reasoner(restored.network, restored.vocabulary)
+        self.reasoner = Reasoner(restored.network, restored.checked_vocabulary)
         self.scenes = restored.description.config["data"]["features"] == "state"
         self.reader: ImageReader | None = None
         self.problem = ""
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--root", type=Path, help="folder of the dataset, if it has moved")
     parser.add_argument("--split", help="of the images to pick from")
+    parser.add_argument("--tokenizer", help="the checkpoint's data.tokenizer, if it is a function")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=7860)
     arguments = parser.parse_args()
@@ -108,7 +109,8 @@ def main() -> None:
         raise UserError("the demo needs the extra `demo`: pip install 'dact-mac[demo]'") from error
     silence_libraries()
     check_port(arguments.host, arguments.port)
-    demo = Demo(restore(arguments.checkpoint), arguments.root, arguments.split)
+    restored = restore(arguments.checkpoint, arguments.tokenizer)
+    demo = Demo(restored, arguments.root, arguments.split)
     demo_page.launch(demo_page.build(demo), arguments.host, arguments.port)
 
 

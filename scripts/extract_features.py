@@ -83,7 +83,7 @@ def splits_of(root: Path, options: ExtractionConfig) -> list[str]:
     folder = root / "images"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; images lie in <data.root>/images/<split>")
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
     if not found:
         raise UserError(f"{folder} has no folder of images, such as {folder / 'train'}")
     return found

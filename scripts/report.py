@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder; by default report/ beside the runs")
     parser.add_argument("--root", type=Path, help="folder of the data, if it has moved")
     parser.add_argument("--split", help="by default the one that training validated on")
+    parser.add_argument("--tokenizer", help="the checkpoint's data.tokenizer, if it is a function")
     parser.add_argument("--examples", type=int, default=20, help="questions shown step by step")
     parser.add_argument("--limit", type=int, help="answer so many questions only")
     arguments = parser.parse_args()
@@ -36,7 +37,8 @@ def main() -> None:
         raise UserError("--examples must be at least 0 and --limit at least 1")
     if arguments.sweep:
         output = arguments.output or arguments.sweep[0] / "report"
-        path = write_sweep_report(output, arguments.sweep, root=arguments.root)
+        how = {"root": arguments.root, "tokenizer": arguments.tokenizer}
+        path = write_sweep_report(output, arguments.sweep, **how)
     else:
         path = report_of_checkpoint(
             arguments.checkpoint,
@@ -45,6 +47,7 @@ def main() -> None:
             split=arguments.split,
             examples=arguments.examples,
             limit=arguments.limit,
+            tokenizer=arguments.tokenizer,
         )
     print(f"written: {path}")
 

@@ -7,6 +7,7 @@ arguments on to the processes it starts.
 """
 
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -41,8 +42,6 @@ TEXT_OPTIONS = tuple(
 )
 #: Where Hydra has the values of a sweep as texts.
 PARAMS = "hydra.sweeper.params."
-#: What starts a sweep.
-MULTIRUN = ("-m", "--multirun")
 _FUNCTION = re.compile(r"\s*\w+\(.*\)\s*", re.DOTALL)
 
 
@@ -74,7 +73,7 @@ def quote_path(argument: str) -> str:
 def _quote_each(argument: str) -> str:
     """Quote each text of a list of them, unless there is a file whose name has the comma."""
     option, _, value = argument.partition("=")
-    if value.strip() != _unquote(value) or Path(value).expanduser().exists():
+    if value.strip() != _unquote(value) or os.path.exists(os.path.expanduser(value)):
         return quote_path(argument)
     if _FUNCTION.fullmatch(value) and read(argument) is not None:
         return argument
@@ -134,6 +133,13 @@ def _rewrite_option_of_hydra(argument: str, option: str) -> str:
     return _quote_unreadable(argument, sweeps=False)
 
 
+def _starts_a_sweep(argument: str) -> bool:
+    if argument.startswith("--m"):  # may be shortened
+        return "--multirun".startswith(argument)
+    key, _, value = argument.partition("=")
+    return key == "-m" or (key_of(key) == "hydra.mode" and _unquote(value) == "MULTIRUN")
+
+
 def config_folders(arguments: Sequence[str], conf: Path | None) -> list[Path]:
     """Where configurations are looked for.
 
@@ -174,7 +180,7 @@ def rewrite(
     """
     own, overrides = hydra_first(arguments)
     folders = config_folders([*own, *overrides], conf)
-    sweeps = any(argument in MULTIRUN for argument in own)
+    sweeps = any(map(_starts_a_sweep, [*own, *overrides]))
     for argument in overrides:
         if sweeps and key_of(argument).startswith(PARAMS):  # what it means, and Hydra cannot add
             name, _, values = argument.partition("=")
@@ -242,7 +248,10 @@ def what_was_meant(message: str, arguments: Sequence[str], conf: Path | None) ->
         meant = _nearest(name, known)
         advice = f"did you mean {meant}?" if meant else f"choose {', '.join(known)}"
         return f"there is no {group}={name}: {advice}"
+    known = set(_option_names(Config()))
     for key in map(key_of, arguments):
+        if key in known:  # of which Hydra says what is wrong
+            continue
         if f"'{key}'" in message or f"'{key.rpartition('.')[2]}'" in message:
             return no_such_option(key)
     return ""

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dact import command_line, run_folder, sweeps
 from dact.errors import UserError
-from dact.options import BEYOND_THE_MAC, BackboneOptions, NetworkOptions
+from dact.options import BEYOND_THE_MAC, FUNCTION_IN_CHECKPOINT, BackboneOptions, NetworkOptions
 from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig
 
 #: Options of loggers that name one run.
@@ -206,11 +206,13 @@ def _tokenizer(config: Config, saved: Mapping[str, Any], keys: Collection[str]) 
     """The checkpoint's, like its words; older ones do not name it.
 
     Raises:
-        UserError: another one was typed.
+        UserError: another one was typed, or it is a function and was not.
     """
     known, typed = saved["data"].get("tokenizer", DataConfig.tokenizer), config.data.tokenizer
     if "data.tokenizer" in keys and typed != known:
         raise UserError(f"data.tokenizer={typed}: the checkpoint's is {known}; leave it out")
+    if ":" in known and typed != known:
+        raise UserError(FUNCTION_IN_CHECKPOINT.format(known))
     return known
 
 

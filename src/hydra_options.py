@@ -13,6 +13,9 @@ _FOLLOWED = {
     "--package": "-p",
     "--experimental-rerun": "",
 }
+#: The one whose value may be left out, and its values; an override that follows is none.
+_INFO = ("--info", "-i")
+_TOPICS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def hydra_first(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -29,6 +32,9 @@ def hydra_first(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         name, attached, value = word.partition("=")
         full = [k for k, short in _FOLLOWED.items() if name in (k, short)]
         full = full or [k for k in _FOLLOWED if name.startswith("--") and k.startswith(name)]
+        if word in _INFO:
+            own.append(f"--info={words.pop(0) if words and words[0] in _TOPICS else 'all'}")
+            continue
         if len(full) != 1:
             own.append(word)
             continue

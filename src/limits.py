@@ -49,7 +49,7 @@ def _seconds(max_time: Any) -> float | None:
         return None
     try:
         seconds = Timer(max_time).time_remaining()
-    except (MisconfigurationException, TypeError, AttributeError):
+    except (MisconfigurationException, TypeError, AttributeError, ValueError, OverflowError):
         seconds = None
     if seconds is None or seconds <= 0:
         raise UserError(

@@ -5,6 +5,7 @@ import functools
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ _GRACE = 5.0
 #: What Lightning, torchrun and SLURM tell a process; 0 is the first.
 _RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
 _SAME = "run the same command again"
+#: Where Hydra makes the folders of runs and sweeps.
+_MAKERS_OF_FOLDERS = ("hydra.core.utils", "hydra._internal.core_plugins.basic_sweeper")
+#: What Python's `Path.expanduser` says.
+_NO_HOME = "Could not determine home directory."
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -102,6 +107,8 @@ def _line(error: BaseException, again: str = _SAME) -> str | None:
     """What to say of a mistake of the user or a full disk; None of anything else."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, RuntimeError) and str(error) == _NO_HOME:
+        return "a path begins with ~, and the home that it means is unknown here: write it in full"
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{os.strerror(error.errno)}: make room and {again}"
@@ -110,6 +117,8 @@ def _line(error: BaseException, again: str = _SAME) -> str | None:
         return (
             f"{where}{os.strerror(error.errno)}: raise the limit with `ulimit -n 4096` and {again}"
         )
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{str(error.filename)[:60]}…: {os.strerror(error.errno)}"
     if isinstance(error, OSError) and (problem := hdf5_lock_problem(error)):
         return f"an HDF5 file is {problem}"
     return None
@@ -118,6 +127,11 @@ def _line(error: BaseException, again: str = _SAME) -> str | None:
 def _line_of_hydra(error: Exception, conf: Path | None) -> str | None:
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return f"{error}: give each group the name of one of its files, in quotes if it is no text"
+    if isinstance(error, OSError) and _is_of_a_run_folder(error):
+        return (
+            f"cannot write to {error.filename}: {error.strerror}; give another place with "
+            "hydra.run.dir=PATH (of a sweep: hydra.sweep.dir=PATH)"
+        )
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if mistake := _user_error_behind(error):
@@ -128,6 +142,13 @@ def _line_of_hydra(error: Exception, conf: Path | None) -> str | None:
         lines.append(str(cause).splitlines()[0])
     meant = command_line.what_was_meant(str(error), sys.argv[1:], conf)
     return "\n".join([*lines, meant]).rstrip()
+
+
+def _is_of_a_run_folder(error: OSError) -> bool:
+    """Whether it was raised where Hydra itself makes the folder of a run or a sweep."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    names = [frame.f_globals.get("__name__", "") for frame in frames]
+    return [name for name in names if not name.startswith("pathlib")][-1] in _MAKERS_OF_FOLDERS
 
 
 def _user_error_behind(error: BaseException | None) -> UserError | None:

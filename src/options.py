@@ -26,6 +26,11 @@ BEYOND_THE_MAC = (
 )
 #: What becomes of questions about images that have no features.
 MISSING_IMAGES = ("refuse", "skip")
+#: What to say where nobody but a checkpoint names a function, which would be imported and called.
+FUNCTION_IN_CHECKPOINT = (
+    "this network was trained with data.tokenizer={0}, a function that would be run: if you trust "
+    "it, say data.tokenizer={0}, or --tokenizer {0} to a script"
+)
 PENALTIES = ("unit", "linear", "exp")
 BOUNDS = ("exact", "paper", "probability", "budget")
 #: Options that only some networks have; typed for another one they are refused.

@@ -135,7 +135,9 @@ def job_folder(
     known = sorted(path for path in sweep.glob(f"*-{name}*") if pattern.fullmatch(path.name))
     for folder in known:
         before = _noted_in(folder)
-        if before is not None and difference_of(before, options) is None:
+        if before is None or _starts_elsewhere(folder, overrides):
+            continue
+        if difference_of(before, options) is None:
             return folder.name
     candidates = (wanted if i == 1 else f"{wanted}-{i}" for i in itertools.count(1))
     return next(one for one in candidates if _may_be(sweep / one, overrides))
@@ -153,11 +155,30 @@ def _noted_in(folder: Path) -> dict[str, Any] | None:
 
 def _may_be(folder: Path, overrides: Sequence[str]) -> bool:
     """Whether a folder holds no job, or the one that these overrides make."""
-    try:
-        known = list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    except _BROKEN:
+    known = _typed_for(folder)
+    if known is None:
         return True
-    return _distinct(known) == _distinct(overrides)
+    return _distinct(known) == _distinct(overrides) and not _starts_elsewhere(folder, overrides)
+
+
+def _typed_for(folder: Path) -> list[str] | None:
+    """The overrides of the job in a folder; None if there is none."""
+    try:
+        return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+    except _BROKEN:
+        return None
+
+
+def _starts_elsewhere(folder: Path, overrides: Sequence[str]) -> bool:
+    """Whether the job in a folder and the one of these overrides start from two given files."""
+    own, known = _given_start(overrides), _given_start(_typed_for(folder) or ())
+    return None not in (own, known) and own != known
+
+
+def _given_start(overrides: Sequence[str]) -> str | None:
+    """The value of `ckpt_path` if it is a file; `last` is in the folder itself."""
+    values = [t.partition("=")[2] for t in overrides if command_line.key_of(t) == "ckpt_path"]
+    return values[-1] if values and values[-1].strip("'") not in ("last", "null", "") else None
 
 
 def _distinct(overrides: Sequence[str]) -> set[str]:

@@ -26,7 +26,7 @@ def check_trainer(trainer: TrainerConfig, mode: str) -> None:
     Raises:
         UserError: names the option, its value and what it may be.
     """
-    if any(word in str(trainer.strategy) for word in _IN_CHILDREN):
+    if any(word in str(trainer.strategy).lower() for word in _IN_CHILDREN):
         raise UserError(
             f"trainer.strategy={trainer.strategy} trains in processes whose results are lost when "
             "they end: use trainer.strategy=ddp"
@@ -56,14 +56,21 @@ def _check_numbers(trainer: TrainerConfig) -> None:
     numbers = [f"limit_{split}_batches" for split in _LIMITS]
     for name in (*numbers, "overfit_batches"):
         value = getattr(trainer, name)
-        if value is not None and not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise UserError(
                 f"trainer.{name}={value} is no number: give one of batches, or a share in 0.0..1.0"
             )
-    if trainer.val_check_interval in (0, 0.0):
+    overfit = trainer.overfit_batches or 0
+    if overfit < 0 or (isinstance(overfit, float) and not overfit <= 1):
         raise UserError(
-            "trainer.val_check_interval=0 is not possible: give a number of batches, or a share of "
-            "an epoch in 0.0..1.0; trainer.limit_val_batches=0 leaves validation out"
+            f"trainer.overfit_batches={overfit} is not possible: give a number of batches, or a "
+            "share in 0.0..1.0"
+        )
+    interval = trainer.val_check_interval
+    if isinstance(interval, bool) or interval in (0, 0.0):
+        raise UserError(
+            f"trainer.val_check_interval={interval} is not possible: give a number of batches, or "
+            "a share of an epoch in 0.0..1.0; trainer.limit_val_batches=0 leaves validation out"
         )
     if trainer.deterministic not in (None, True, False, "warn"):
         raise UserError(

@@ -66,6 +66,7 @@ def test_a_checkpoint_knows_what_made_its_features(pictured):
     assert (known["name"], known["layer"], known["size"]) == ("small", "features", SIZE)
 
 
+@pytest.mark.slow
 def test_a_picture_is_answered_as_its_features_are(pictured, tmp_path):
     """By way of the file, of the dataset, and of prediction."""
     root, fitted = pictured
@@ -84,6 +85,7 @@ def test_a_picture_is_answered_as_its_features_are(pictured, tmp_path):
     assert (tmp_path / "strip.svg").read_text().count("step ") >= 1
 
 
+@pytest.mark.slow
 def test_the_answer_is_that_of_prediction(trained, evaluate, mini_root, tmp_path):
     predicted = evaluate("mode=predict", f"ckpt_path={trained.dact.last}").predictions[5]
     scenes = mini_root / "scenes" / "CLEVR_val_scenes.json"

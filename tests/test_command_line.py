@@ -122,6 +122,11 @@ def test_what_hydra_already_understands_is_left_alone(typed):
     assert quote_path(typed) == typed
 
 
+@pytest.mark.parametrize("text", ["~no-such-user", "a" * 300])
+def test_values_of_a_sweep_need_not_be_possible_paths(text):
+    assert rewrite(["-m", f"ckpt_path={text},b"], FILES) == ["-m", f"ckpt_path='{text}','b'"]
+
+
 ARGUMENTS = st.one_of(
     st.builds("{}={}".format, st.sampled_from([*PATH_OPTIONS, "ponder", "model"]), PATHS),
     st.lists(COSTS, min_size=1).map(lambda costs: "ponder=" + ",".join(map(str, costs))),

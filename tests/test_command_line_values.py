@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dact.command_line import TEXT_OPTIONS, config_folders, for_shell, rewrite
+from dact.command_line import TEXT_OPTIONS, config_folders, for_shell, rewrite, what_was_meant
 from dact.errors import UserError
 from dact.groups import read
 
@@ -121,6 +121,30 @@ def test_options_of_hydra_come_first_and_in_one_word(form, tmp_path):
     assert seen(*typed) == wanted
     assert seen(*wanted) == wanted
     assert config_folders(wanted, CONF) == [CONF, tmp_path / "x"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        (["model=mac", "--info", "defaults"], ["--info=defaults", "model=mac"]),
+        (["--info", "model=mac"], ["--info=all", "model=mac"]),
+        (["model=mac", "-i"], ["--info=all", "model=mac"]),
+    ],
+)
+def test_what_hydra_tells_of_itself_is_no_override(typed, wanted):
+    assert seen(*typed) == wanted
+    assert seen(*wanted) == wanted
+
+
+@pytest.mark.parametrize("sweep", ["-m", "--multirun", "--multi", "hydra.mode=MULTIRUN"])
+def test_commas_are_between_values_however_a_sweep_is_begun(sweep):
+    assert "warm_start='a','b'" in seen("warm_start=a,b", sweep)
+
+
+def test_an_option_that_is_there_is_not_said_to_be_missing():
+    message = "Could not append to config. An item is already at 'seed'."
+    assert what_was_meant(message, ["+seed=3"], CONF) == ""
+    assert "did you mean seed" in what_was_meant("Could not override 'sead'", ["sead=3"], CONF)
 
 
 def test_a_relative_config_path_is_one_from_here_if_there_is_one(tmp_path):

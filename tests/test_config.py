@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from pathlib import Path
 
 import hydra
 import pytest
@@ -372,6 +373,17 @@ def ends(monkeypatch, capsys):
         return capsys.readouterr().err
 
     return said
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("~no-such-user/x", "the home that it means is unknown"), ("a" * 300, "too long")],
+)
+def test_a_path_that_the_system_refuses_is_one_line(ends, path, said):
+    message = ends("", lambda: Path(path).expanduser().is_file())
+    assert message.startswith("error: ")
+    assert said in message
+    assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

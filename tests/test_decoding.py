@@ -1,5 +1,8 @@
 """Pictures in every encoding: within 2 of the right 8-bit values, or one line."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -10,7 +13,6 @@ from dact.extraction.decoding import BACKGROUND
 
 RAMP = np.tile(np.arange(0, 256, 4, np.uint8), (8, 1))
 GREY = Image.fromarray(RAMP)
-DARK = RAMP // 16  # what Pillow makes of 12 bits in 16
 COLOURS = Image.fromarray(np.stack([RAMP, RAMP[:, ::-1], 255 - RAMP // 2], axis=2))
 
 
@@ -53,6 +55,14 @@ def test_black_is_black_in_every_range(tmp_path, values):
     assert read(tmp_path, np.full((4, 4), values), "a.tif").max() == 0
 
 
+@pytest.mark.parametrize("largest", [200, 4095, 65535])
+def test_grey_of_16_bits_in_a_pgm_is_as_dark_as_it_says(tmp_path, largest):
+    values = np.linspace(0, 200, 16, dtype=">u2").reshape(4, 4)
+    (tmp_path / "a.pgm").write_bytes(b"P5 4 4 %d\n" % max(largest, 256) + values.tobytes())
+    found = np.asarray(read_image(tmp_path / "a.pgm"), int)[..., 0]
+    assert np.abs(found - values / (max(largest, 256) / 255)).max() <= 2
+
+
 UNTOLD = {
     "12 bits of 16": RAMP.astype(np.uint16) * 16,
     "14 bits of 16": RAMP.astype(np.uint16) * 64,
@@ -87,6 +97,42 @@ def test_a_range_that_cannot_be_told_is_one_line(tmp_path, name):
 def test_a_range_that_is_said_must_hold_the_values(tmp_path):
     with pytest.raises(UserError, match=r"its values are 0..4032, not 0..1023 \(white\)"):
         read(tmp_path, RAMP.astype(np.uint16) * 16, "a.png", 1023)
+
+
+def write_png(path, values):
+    """Colours or grey with alpha (H, W, 2 to 4) of 16 bits, which Pillow does not write."""
+    height, width, channels = values.shape
+    head = struct.pack(">2I5B", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(content))
+            + name
+            + content
+            + struct.pack(">I", zlib.crc32(name + content))
+            for name, content in chunks
+        )
+    )
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_colours_of_16_bits_are_not_taken_for_darker_ones(tmp_path, channels):
+    values = np.repeat(RAMP.astype(np.uint16)[..., None], channels, axis=2)
+    if channels != 3:
+        values[..., -1] = np.where(np.arange(8)[:, None] < 4, 255, 0)  # half of it is clear
+    write_png(tmp_path / "a.png", values * 257)
+    found = np.asarray(read_image(tmp_path / "a.png"), int)
+    assert np.abs(found[:4, :, 0] - RAMP[:4]).max() <= 2
+    dark = values * 16  # 12 bits of 16
+    if channels != 3:
+        dark[..., -1] = values[..., -1] * 257
+    write_png(tmp_path / "a.png", dark)
+    with pytest.raises(UserError, match="its 16-bit colours are dark or use fewer bits"):
+        read_image(tmp_path / "a.png")
+    found = np.asarray(read_image(tmp_path / "a.png", 65535), int)
+    assert np.abs(found[:4, :, 0] - RAMP[:4] // 16).max() <= 1
 
 
 SHOWN = (200, 60, 30)
@@ -188,6 +234,10 @@ def test_a_wide_colour_profile_is_converted_and_srgb_left_alone(tmp_path):
     right = Image.merge("RGB", (green, red, blue))
     for image in (COLOURS, COLOURS.convert("RGBA")):
         assert differ(read(tmp_path, image, "a.png", icc_profile=swapped(srgb)), right) <= 2
+    palette = COLOURS.quantize(256)
+    red, green, blue = palette.convert("RGB").split()
+    right = Image.merge("RGB", (green, red, blue))
+    assert differ(read(tmp_path, palette, "a.png", icc_profile=swapped(srgb)), right) <= 2
 
 
 def test_the_first_frame_upright(tmp_path):

@@ -54,3 +54,11 @@ def test_an_early_exit_is_not_traced(early_exit):
     network = Recurrent(POLICIES["dact"](), early_exit).eval()
     with pytest.raises(ValueError, match=r"cannot be traced.*early_exit=never"):
         torch.jit.trace(network, torch.randn(8, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+def test_a_network_that_never_halts_is_traced_with_any_exit():
+    network = Recurrent(POLICIES["fixed"](), "example").eval()
+    traced = torch.jit.trace(network, torch.randn(8, 3))
+    inputs = torch.randn(11, 3)
+    torch.testing.assert_close(traced(inputs)[0], network(inputs)[0])

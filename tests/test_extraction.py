@@ -16,6 +16,7 @@ import pytest
 import torch
 import torchvision
 from clevr_files import make_questions, ready, write_questions
+from extract_features import splits_of
 from PIL import Image
 from small_backbone import Small
 from torch import nn
@@ -33,6 +34,7 @@ from dact.extraction import (
     read_image,
 )
 from dact.options import BackboneOptions
+from dact.schema import ExtractionConfig
 
 ROOT = Path(__file__).parents[1]
 SIZE = [29, 43]
@@ -90,6 +92,7 @@ def test_rows_are_the_images_in_order_scaled_normalised_and_cut_at_the_layer(ima
         assert np.allclose(row, expected[0].detach(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_default_is_layer3_of_resnet101_and_training_reads_it(tmp_path):
     draw_images(tmp_path / "images" / "val", 3)
     draw_images(tmp_path / "images" / "train", 2, seed=1)
@@ -411,6 +414,22 @@ def test_photographs_are_turned_upright(tmp_path):
     exif[0x0112] = 6  # to be turned by a quarter
     Image.new("RGB", (5, 3)).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").size == (3, 5)
+
+
+def test_hidden_folders_are_no_splits(images, tmp_path):
+    (images[0].parents[1] / ".ipynb_checkpoints").mkdir()
+    assert splits_of(tmp_path, ExtractionConfig()) == ["val"]
+
+
+def test_names_in_another_encoding_than_the_systems(images, tmp_path):
+    named = images[0].with_name(os.fsdecode(b"a\xe9.png"))
+    images[0].rename(named)
+    paths = find_images(named.parent)
+    assert run(paths, tmp_path / "x.hdf5") == []
+    paths[0].write_bytes(b"")
+    assert run(paths, tmp_path / "y.hdf5", skip_unreadable=True) == [paths[0].name]
+    with h5py.File(tmp_path / "y.hdf5") as file:
+        assert os.fsencode(paths[0].name) in file["images"][:]
 
 
 def test_images_are_found_by_the_value_of_their_numbers(tmp_path):

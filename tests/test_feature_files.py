@@ -185,8 +185,28 @@ def test_a_declaration_is_kept_to(tmp_path):
 def test_names_that_are_too_few_are_refused(tmp_path):
     source = write(tmp_path / "x.h5", {"data": made(), "images": np.array([b"a"])})
     message = refusal(convert, source, tmp_path / "y.h5", FLOAT16, progress=False)
-    assert "'images' has shape (1,), but there are 5 rows" in message
+    assert "'images' has 1 entries, but 'data' has 5 rows" in message
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+def test_names_under_another_name_are_kept_and_pictures_are_none(tmp_path):
+    names = [f"{number}.png" for number in range(5)]
+    pictures = np.zeros((5, 3, 8, 8), np.uint8)
+    source = write(
+        tmp_path / "x.h5",
+        {"data": made(), "images": pictures, "filenames": np.array(names, "S")},
+    )
+    convert(source, tmp_path / "y.h5", FLOAT16, progress=False)
+    assert open_image_features(tmp_path / "y.h5").images.names == names
+
+
+def test_a_dataset_that_may_name_the_images_is_pointed_out(tmp_path):
+    write(
+        tmp_path / "val_features.hdf5",
+        {"data": made(), "width": np.arange(5), "image_ids": np.arange(5)},
+    )
+    (note,) = check_alone(tmp_path, "val")
+    assert "rename 'image_ids' to 'images' if it says which image each row is" in note
 
 
 def test_the_command_line_converts(tmp_path, monkeypatch, capsys):

@@ -197,6 +197,7 @@ def test_odd_scenes_are_named(tmp_path: Path, change: dict, message: str) -> Non
         ({"shape": ...}, "scene 0, object 1 has no field 'shape'"),
         ({"3d_coords": [1, 2]}, r"object 1: field '3d_coords' is \[1, 2\], not three numbers"),
         ({"3d_coords": [1, 2, "x"]}, "object 1: field '3d_coords' is .* not three numbers"),
+        ({"3d_coords": [1, 2, 4e38]}, "object 1: field '3d_coords' is .* numbers up to 1e\\+09"),
     ],
 )
 def test_odd_objects_are_named(tmp_path: Path, change: dict, message: str) -> None:

@@ -28,7 +28,8 @@ def encoded(values):
 def objects_of(name):
     """Boxes in pixels and features of an image."""
     rng = np.random.default_rng(COUNTS[name])
-    boxes = rng.random((COUNTS[name], 4)) * [WIDTH, HEIGHT, WIDTH, HEIGHT]
+    corners = rng.random((COUNTS[name], 2, 2)) * [WIDTH, HEIGHT]
+    boxes = np.sort(corners, axis=1).reshape(-1, 4)
     return boxes.astype(np.float32), rng.normal(size=(COUNTS[name], DIM)).astype(np.float32)
 
 
@@ -102,6 +103,9 @@ def test_several_files_and_named_fields(tmp_path):
         ({"features": encoded(np.full((10, DIM), 1e5, "f4"))}, "100000, too much for float16"),
         ({"features": encoded(np.zeros((10, DIM + 1), "f4"))}, "have 8 features, those .* have 7"),
         ({"boxes": encoded(np.zeros((10, 4)))}, "each of its 10 boxes has 8 numbers, not 4"),
+        ({"boxes": encoded(np.full((10, 4), 0.5, "f4"))}, "reaches further than 0.5; a box should"),
+        ({"boxes": encoded(np.tile(np.array([300, 90, 20, 30], "f4"), (10, 1)))}, "ends before it"),
+        ({"boxes": encoded(np.full((10, 4), -9, "f4"))}, "its boxes begin at -9"),
         ({"num_boxes": 0}, "num_boxes is '0', not a whole number"),
         ({"num_boxes": 11}, "not float32 for 11 boxes"),
         ({"image_w": "wide"}, "image_w is 'wide'"),
@@ -149,6 +153,7 @@ def test_a_folder_of_tsv_is_converted_to_where_training_looks(tmp_path, monkeypa
     with pytest.raises(UserError, match=r"obj36\.tsv is there: convert it with python scripts/con"):
         data.check_features("val_all")
     assert not convert(monkeypatch, "--features", folder)
+    assert "3 images, whose objects have 7 features each" in capsys.readouterr().out
     check(tmp_path / "features" / "objects.h5")
     data.check_features("val_all")
     info = folder / "gqa_objects_info.json"
@@ -157,6 +162,9 @@ def test_a_folder_of_tsv_is_converted_to_where_training_looks(tmp_path, monkeypa
         RaggedObjects(tmp_path / "features" / "objects.h5", ["n1"]).check_source(info)
     assert convert(monkeypatch, "--features", tmp_path / "none.tsv") == 1
     assert "none.tsv: no such file" in capsys.readouterr().err
+    (folder / "gqa_objects_0.h5").touch()
+    assert convert(monkeypatch, "--features", folder / "gqa_objects_0.h5") == 1
+    assert "gqa_objects_0.h5 is no TSV file: give the folder" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

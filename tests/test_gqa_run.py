@@ -170,6 +170,7 @@ def test_what_is_not_there_is_said(gqa_root, tmp_path, typed, message):
         program("model=mac", typed, f"data.cache_dir={tmp_path / 'c'}")
 
 
+@pytest.mark.slow
 def test_a_report_shows_boxes_of_objects_and_cells_of_grids(gqa, gqa_root, tmp_path):
     kind, fitted, _ = gqa
     restored = restore(fitted.last)

@@ -83,6 +83,39 @@ def test_other_questions_under_the_same_ids_are_not_taken_for_them(tmp_path):
     assert not any("by their ids" in note for note in notes)
 
 
+def test_questions_of_the_user_beside_those_of_another_tier_have_choices_too(tmp_path):
+    """Their choices are in the file of the tier that their split is named after."""
+    write_questions(tmp_path, {"1": question("red")}, "testdev_balanced")
+    write_questions(tmp_path, {"1": question("red"), "own": question("blue")}, "val_x")
+    for tier in ("testdev", "val"):
+        write_choices(tmp_path, dict.fromkeys(("1", "own"), (["red", "blue"], [])), tier)
+    given = write_predictions(tmp_path / "p.json", {"1": "red", "own": "blue"})
+    scores, notes = scored(tmp_path, "val_x", given)
+    assert scores["validity"] == 100
+    assert any("those in no official split, such as own, need others" in note for note in notes)
+
+
+def test_questions_that_were_unbalanced_are_found_in_the_whole_split(tmp_path):
+    asked = {"1": question("red"), "2": question("blue", isBalanced=False)}
+    write_questions(tmp_path, {"1": asked["1"]}, "val_balanced")
+    write_questions(tmp_path, asked, "val_all")
+    write_questions(tmp_path, {"2": question("blue")}, "mine")
+    write_choices(tmp_path, {"2": (["blue"], ["blue"])})
+    given = write_predictions(tmp_path / "p.json", {"2": "blue"})
+    scores, _ = scored(tmp_path, "mine", given)
+    assert scores["validity"] == scores["plausibility"] == 100
+
+
+def test_entailed_questions_are_found_beside_a_part_in_a_file_of_an_official_name(tmp_path):
+    asked = {"1": question("red", entailed=["2"]), "2": question("blue")}
+    write_questions(tmp_path, asked, "val_all")
+    part = write(tmp_path / "elsewhere" / "val_all_questions.json", {"1": asked["1"]})
+    given = write_predictions(tmp_path / "p.json", {"1": "red", "2": "blue"})
+    questions = load_questions(tmp_path, "val_all", files=[part])
+    result = evaluate(questions, read_predictions(given).answers)
+    assert result.scores["consistency"] == 100
+
+
 def test_files_can_be_named(tmp_path, monkeypatch, capsys):
     asked = {"1": question("red", entailed=["2"])}
     files = {

@@ -35,6 +35,7 @@ from dact.runs.restore import restore
 
 NEW_WORDS = ["gumballs", "lilac"]
 WORDS, ANSWERS = "encoder.embedding.weight", ("head.output.weight", "head.output.bias")
+pytestmark = pytest.mark.slow
 
 
 class Bases(NamedTuple):

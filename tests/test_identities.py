@@ -110,6 +110,26 @@ def test_a_sweep_whose_file_was_edited_repeats_no_job(tmp_path, grown, finished)
     assert len(set(after.values())) == len(after)
 
 
+def test_jobs_that_go_on_from_different_files_are_different_ones(tmp_path):
+    def place(number, path):
+        typed = ["seed=0", f"ckpt_path='{path}'"]
+        folder = sweeps.job_folder(tmp_path, number, "n-s0", options(2, 0), typed)
+        hydra = tmp_path / folder / ".hydra"
+        hydra.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(options(2, 0)), hydra / "config.yaml")
+        OmegaConf.save(OmegaConf.create(typed), hydra / "overrides.yaml")
+        return folder
+
+    files = ["a.ckpt", "b.ckpt"]
+    before = [place(*job) for job in enumerate(files)]
+    assert before == ["0-n-s0", "1-n-s0"]
+    after = [place(*job) for job in enumerate(["c.ckpt", *files])]
+    assert after[1:] == before
+    assert after[0] not in before
+    typed = ["seed=0", "ckpt_path='last'"]  # in its own folder
+    assert sweeps.job_folder(tmp_path, 0, "n-s0", options(2, 0), typed) == before[0]
+
+
 def test_the_same_job_with_other_options_is_looked_for_in_its_own_folder(tmp_path):
     """Where it is refused, as it cannot go on."""
     run_jobs(tmp_path, [(2, 0)], finished=True)

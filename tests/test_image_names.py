@@ -26,7 +26,7 @@ def write_features(root, split, names, *, named=True, skipped=None, column=None)
     path = write_grid(root, split, np.stack([picture(name) for name in names]))
     with h5py.File(path, "r+") as file:
         if named:
-            file["images"] = column or names
+            file["images"] = names if column is None else column
         if skipped is not None:
             file["skipped"] = np.array(skipped, np.uint8)
     return path
@@ -140,9 +140,53 @@ def test_with_names_the_numbers_may_be_anything(root, numbers):
     check_pictures(ready(root, features="grid"), "val")
 
 
-def test_images_may_have_been_converted_or_moved(root):
-    column = [f"small/{name.removesuffix('.png')}.jpg" for name in NAMES[::-1]]
+@pytest.mark.parametrize(
+    "written",
+    ["small/{}.jpg", "C:\\\\data\\\\{}.PNG", "{}"],
+    ids=["in a folder", "on Windows", "without extension"],
+)
+def test_images_may_have_been_converted_or_moved(root, written):
+    column = [written.format(name.removesuffix(".png")) for name in NAMES[::-1]]
     write_features(root, "val", NAMES[::-1], column=column)
+    check_pictures(ready(root, features="grid"), "val")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.array([name.encode() for name in NAMES[::-1]])[:, None],
+        np.array([3.0, 2.0, 1.0, 0.0]),
+    ],
+    ids=["one column", "MATLAB's numbers"],
+)
+def test_other_shapes_and_types_of_names(root, column):
+    write_features(root, "val", NAMES[::-1], column=column)
+    check_pictures(ready(root, features="grid"), "val")
+
+
+@pytest.mark.parametrize("more", [{}, {"paths": [f"/pictures/{name}" for name in NAMES[::-1]]}])
+def test_file_names_may_have_any_name(root, more):
+    path = write_features(root, "val", NAMES[::-1], named=False)
+    columns = {"filenames": NAMES[::-1], "labels": ["red", "green", "blue", "1.5"], **more}
+    with h5py.File(path, "r+") as file:
+        for name, values in columns.items():
+            file[name] = values
+    check_pictures(ready(root, features="grid"), "val")
+
+
+@pytest.mark.parametrize("number", [0.5, np.nan])
+def test_fractions_name_no_image(root, number):
+    write_features(root, "val", NAMES, column=np.array([0, 1, number, 3]))
+    assert "neither a name nor a whole number" in refusal(root)
+
+
+def test_names_lie_in_the_group_of_the_features(root):
+    path = write_features(root, "val", NAMES[::-1])
+    with h5py.File(path, "r+") as file:
+        group = file.create_group("val")
+        for name in ("data", "images"):
+            file.move(name, f"val/{name}")
+        assert set(file) == {group.name.strip("/")}
     check_pictures(ready(root, features="grid"), "val")
 
 
@@ -153,6 +197,16 @@ def test_of_two_extensions_the_exact_one_counts(root):
     check_pictures(ready(root, features="grid"), "val")
     write_questions(root, "val", questions_about("val", [(0, "img1.gif")]))
     assert "img1.gif" in refusal(root)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"), [("val/img1.png", "train/img1.png"), ("img.1", "img.2")]
+)
+def test_images_of_another_folder_or_number_are_others(root, asked, there):
+    write_features(root, "val", NAMES, column=[there, *NAMES[1:]])
+    images = [(0, asked), *NUMBERED[1:]]
+    write_questions(root, "val", questions_about("val", images))
+    assert f"asks about {asked}, which is not in" in refusal(root)
 
 
 # Images without features.
@@ -195,6 +249,24 @@ def test_a_fraction_is_of_the_images_that_are_there(root):
     assert images < set(NAMES[1:])
 
 
+@pytest.mark.parametrize("first", [1, 3, 5000])
+@pytest.mark.parametrize("missing_images", ["refuse", "skip"])
+def test_rows_without_names_are_not_taken_for_shifted_numbers(root, first, missing_images):
+    images = [(first + number, name) for number, name in NUMBERED]
+    write_questions(root, "val", questions_about("val", images))
+    write_features(root, "val", NAMES, named=False)
+    message = refusal(root, missing_images=missing_images)
+    assert "has only 4 rows, of images that it does not name" in message
+    assert f"image_index is {first}..{first + 3} here" in message
+
+
+def test_a_file_without_rows(root):
+    with h5py.File(write_features(root, "val", NAMES, named=False), "r+") as file:
+        del file["data"]
+        file["data"], file["images"] = np.zeros((0, 3, 2, 2), np.float32), np.zeros(0, int)
+    assert "which has only 0 rows; no question has features" in refusal(root)
+
+
 def test_a_split_with_no_features_at_all_is_refused(root):
     write_features(root, "val", NAMES, skipped=[1, 1, 1, 1])
     for missing_images in ("refuse", "skip"):
@@ -226,6 +298,11 @@ def test_features_of_altogether_other_images(root, missing_images):
 def test_a_name_that_two_rows_have(root):
     write_features(root, "val", NAMES, column=["img1.png", "img2.png", "img10.png", "img2.png"])
     assert "img2.png twice" in refusal(root)
+
+
+def test_a_number_that_two_rows_have(root):
+    write_features(root, "val", NAMES, column=[0, 1, 1, 2])
+    assert "two rows the image_index 1" in refusal(root)
 
 
 def test_as_many_names_as_rows(root):

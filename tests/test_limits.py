@@ -125,7 +125,7 @@ def test_a_time_does_not_cut_the_least_number_of_steps_short(program, tmp_path):
     assert stopped.checkpoint["global_step"] == 5
 
 
-@pytest.mark.parametrize("time", ["1", "3h", "00:00:00:00", "{foo:1}", "{hours:-1}"])
+@pytest.mark.parametrize("time", ["1", "3h", "00:00:00:00", "{foo:1}", "{hours:-1}", "{days:1e20}"])
 def test_a_time_that_is_none_is_refused(program, time, tmp_path):
     with pytest.raises(UserError, match=r"trainer\.max_time=.* is no time: write days"):
         program("model=mac", f"trainer.max_time={time}")

@@ -163,6 +163,7 @@ def test_tensorboard_that_is_not_installed_is_one_line(configured, tmp_path, mon
 # How many steps were taken.
 
 
+@pytest.mark.slow
 def test_every_validation_tells_the_loggers_how_many_steps_were_taken(program, monkeypatch):
     seen = []
     monkeypatch.setattr(
@@ -214,9 +215,11 @@ def ended(logger, **changed):
     """A trainer whose fit has come to its end."""
     module = SimpleNamespace(results={"all": GroupMeans(0.5, 2.0, 32)})
     state = {"loggers": [logger], "lightning_module": module, "is_global_zero": True}
+    state["datamodule"] = SimpleNamespace(tokenizer="treebank")
     return SimpleNamespace(**(state | {"accelerator": "cpu", "world_size": 1} | changed))
 
 
+@pytest.mark.slow
 def test_a_report_is_logged_to_who_asks_for_it(trained, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(trained.dact.folder, folder)

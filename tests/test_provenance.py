@@ -88,6 +88,7 @@ def test_grids_of_another_size_are_refused(root):
 
 def test_what_differs_and_what_does_not():
     assert differences(A, A | {"name": "b", "weights": None, "model": "x"}) == []
+    assert differences(A, A | {"white": 4095.0}) == ["white"]
     assert differences(A, {"name": "b"}) == ["name"]
     assert differences({"name": "a"}, {"fingerprint": "b"}) == []
     assert describe(A) == "a (layer layer3, fingerprint aaaaaaaaaaaa)"

@@ -125,6 +125,7 @@ def test_the_page_asks_for_nothing(report):
     assert policy["content"].startswith("default-src 'none'")
 
 
+@pytest.mark.slow
 def test_figures_are_there_twice_and_the_same_each_time(report, restored, opened, tmp_path):
     names = sorted(path.name for path in (report / "figures").iterdir())
     wanted = [
@@ -214,6 +215,7 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_report_may_have_no_examples_and_see_few_questions(decided, tmp_path):
     more = ("--examples", 0, "--limit", 20, "--output", tmp_path)
     done = script("report.py", "--checkpoint", decided, *more, cwd=tmp_path)
@@ -225,6 +227,7 @@ def test_a_report_may_have_no_examples_and_see_few_questions(decided, tmp_path):
     assert "<b>32</b>questions" in (tmp_path / "report.html").read_text(), "a whole batch"
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_one_line(decided, tmp_path):
     (tmp_path / "file").write_text("")
     done = script("report.py", "--checkpoint", decided, "--output", "file/x", cwd=tmp_path)

@@ -1,9 +1,12 @@
 """Where runs live: names, numbers, and what `last` means."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +140,23 @@ def test_an_unwritable_place_is_named():
     Path("logs").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write to logs/fit: .*hydra\.run\.dir=PATH"):
         run_folder.allocate("fit", NAME, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", [["hydra.run.dir=file/x"], ["-m", "hydra.sweep.dir=file/x"]])
+def test_an_unwritable_place_that_was_typed_is_named(typed, tmp_path):
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "run.py", *typed],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: cannot write to \S*file/x: .*hydra\.run\.dir=PATH.*\n", done.stderr
+    )
 
 
 def test_only_unused_folders_are_removed():

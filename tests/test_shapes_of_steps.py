@@ -12,10 +12,21 @@ from test_early_exit import EXITS
 from dact.models import ACT, DACT, FixedSteps, PonderNet, Step, run_steps
 from dact.models.halting import Shared
 from dact.models.layers import Gate
-from dact.models.rows import take_rows
+from dact.models.rows import surely_examples_first, take_rows
 
 WIDTH = 8
 Pair = namedtuple("Pair", ["x", "table"])
+
+
+@dataclass
+class Output(OrderedDict):
+    """A dictionary and a dataclass at once, as libraries of models return them."""
+
+    x: torch.Tensor
+    table: Any
+
+    def __post_init__(self):
+        self.update(x=self.x, table=self.table)
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ CONTAINERS = {
     "user dict": (lambda x, t: UserDict(x=x, t=t), lambda c: (c["x"], c["t"])),
     "named tuple": (Pair, lambda c: (c.x, c.table)),
     "dataclass": (Record, lambda c: (c.x, c.table)),
+    "both": (lambda x, t: Output(x, t), lambda c: (c["x"], c["table"])),
     "nested": (lambda x, t: [{"x": (x, None)}, 7, {"t": t}], lambda c: (c[0]["x"][0], c[2]["t"])),
     "namespace": (
         lambda x, t: types.SimpleNamespace(x=x, t=t),
@@ -92,7 +104,9 @@ def test_a_table_of_all_examples_is_never_cut(pack, unpack, where, make):
             torch.testing.assert_close(one, wanted, rtol=1e-5, atol=1e-5)
 
 
-DECLARED = {name: CONTAINERS[name] for name in CONTAINERS if name not in ("namespace", "function")}
+DECLARED = {
+    name: CONTAINERS[name] for name in CONTAINERS if name not in ("both", "namespace", "function")
+}
 
 
 @pytest.mark.parametrize(("pack", "unpack"), DECLARED.values(), ids=DECLARED)
@@ -216,6 +230,16 @@ def test_wrong_shapes_are_refused_in_a_sentence(make, training):
         run_steps(Says(torch.zeros(7, 3)), policy, None)
 
 
+def test_fixed_steps_take_answers_of_each_example_and_nothing_less():
+    assert run_steps(Says(torch.zeros(7, 5, 3)), FixedSteps(2), None)[0].log_probs.shape == (
+        7,
+        5,
+        3,
+    )
+    with pytest.raises(ValueError, match=r"step 1 have shape \(7,\)"):
+        run_steps(Says(torch.zeros(7)), FixedSteps(2), None)
+
+
 def test_a_single_answer_is_no_choice():
     with pytest.raises(ValueError, match=r"shape \(7, 1\): a halting bound compares two answers"):
         run_steps(Says(torch.zeros(7, 1)), DACT(Gate(4), 3), None)
@@ -233,3 +257,9 @@ def test_rows_are_taken_from_every_container_as_its_own_type():
         assert unpack(after)[1].value is x
         assert unpack(before)[0] is x  # the one that was given stays as it is
     assert take_rows(torch.tensor(3), torch.tensor([4, 1])).item() == 3
+
+
+def test_what_holds_its_parts_twice_stays_whole():
+    output = Output(torch.arange(5), None)
+    assert not surely_examples_first(output, 5)
+    assert take_rows(output, torch.tensor([4, 1])) is output

@@ -86,6 +86,7 @@ def test_a_run_stopped_at_any_batch_goes_on_as_if_it_had_not_been(program, typed
     assert resumed.value == whole.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 3, 5, EPOCH + 2])
 def test_a_validation_within_the_epoch_belongs_to_the_batch_before_it(program, step, tmp_path):
     """It may change the learning rate, so that what is saved before it would be too little."""
@@ -101,12 +102,13 @@ def test_a_validation_within_the_epoch_belongs_to_the_batch_before_it(program, s
 
 
 def test_the_signal_ends_the_program_as_it_does_others(program, tmp_path, capsys, caplog):
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.getsignal(number) for number in numbers]
     with caplog.at_level("INFO"):
         status = stopped(program, "model=mac", number=signal.SIGINT, step=3, folder=tmp_path / "a")
     assert status == 130
     assert "SIGINT after step 4: saved in" in caplog.text
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.mark.faults(
@@ -230,6 +232,7 @@ def test_a_signal_in_the_last_validation_ends_a_run_that_is_complete(program, tm
     assert run_folder.result_in(folder)["accuracy"] is not None
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_validation_of_the_mac_is_no_beginning_of_the_next(
     program, tmp_path, capsys
 ):

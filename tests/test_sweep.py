@@ -14,8 +14,9 @@ from test_run import IN_A_RUN_FOLDER
 from test_stopping import DROPOUT, stopped
 
 import run
-from dact import checkpoint, run_folder, sweeps
+from dact import checkpoint, config, run_folder, sweeps
 from dact.errors import UserError
+from dact.runs import job as jobs
 
 
 @pytest.fixture
@@ -57,6 +58,17 @@ def test_an_evaluation_is_done_again(evaluate, trained, tmp_path):
     assert len(found) == len(set(found)) == 2
 
 
+def test_a_job_on_several_devices_is_started_as_one_run(configured, monkeypatch, tmp_path):
+    """Not as the sweep again, where a file says `hydra.mode: MULTIRUN`."""
+    started = []
+    monkeypatch.setattr(jobs, "run_program", lambda command: started.append(command) or 0)
+    typed = [*TINY, "trainer=ddp_cpu"]
+    program = ["run.py", "--config-name=mine"]
+    jobs.execute_in_sweep(config.resolve(compose(*typed)), tmp_path / "0", typed, program)
+    (command,) = started
+    assert command[1:] == [*program, *typed, "hydra.mode=RUN", f"hydra.run.dir='{tmp_path / '0'}'"]
+
+
 def test_sweeps_of_the_same_second_have_folders_of_their_own(monkeypatch):
     monkeypatch.setattr("time.strftime", lambda form: "2001-02-03_04-05-06")
     noted = [SimpleNamespace(task=[words], hydra=[]) for words in ("seed=0,1", "seed=2,3")]
@@ -91,6 +103,7 @@ def test_an_evaluation_of_a_stopped_job_does_not_finish_it(program, evaluate, jo
     assert resumed.metrics == whole.metrics
 
 
+@pytest.mark.slow
 def test_a_job_that_was_stopped_while_it_trained_the_mac_goes_on_with_that(
     program, job, tmp_path, capsys
 ):

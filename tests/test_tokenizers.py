@@ -1,15 +1,19 @@
 """What cuts questions into words: by name, in caches and in checkpoints."""
 
+import sys
 import warnings
 
 import pytest
 from clevr_files import make_questions, ready, times_of, write_clevr, write_questions
+from conftest import TINY, Program
 
 from dact import checkpoint as checkpoints
 from dact import checkpoint_checks
 from dact.datamodules.tokenizers import TREEBANK, load_tokenizer, tokenize, unicode_words
 from dact.datamodules.vocabulary import Vocabulary, VocabularyBuilder
 from dact.errors import UserError
+from dact.runs.explain import report_of_checkpoint
+from dact.runs.restore import open_data, restore
 
 CUT = {
     "红色的球左边有东西吗？": ["红", "色", "的", "球", "左", "边", "有", "东", "西", "吗", "?"],
@@ -149,12 +153,40 @@ def test_each_tokenizer_has_its_own_cache_and_the_usual_one_that_of_before(tmp_p
     assert "re" in data.vocabulary
     module.write_text(module.read_text().replace("text[i:i + 2]", "text[i:i + 2].upper()"))
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(UserError, match=rf"would be run: .* data\.tokenizer={own}, or --tok"):
+        ready(root, "validate", vocabulary=data.vocabulary)
+    assert ready(root, "validate", vocabulary=data.vocabulary, tokenizer=own).tokenizer == own
     vocabulary = ready(root, tokenizer="unicode").vocabulary
     given = ready(root, "validate", vocabulary=vocabulary)
     assert given.tokenizer == "unicode"
     for options in ({"vocabulary": vocabulary}, {"base": vocabulary}):
         with pytest.raises(UserError, match=r"trained with unicode: give data\.tokenizer=unic"):
             ready(root, tokenizer=own, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("configured")
+def test_a_checkpoint_alone_runs_no_function(tmp_path, module):
+    """Whoever uses it names the function again; until then its module is not imported."""
+    root = write_clevr(tmp_path / "root", train=(8, 4), val=(4, 2))
+    own = f"{module.stem}:pairs"
+    data = ["data=clevr", f"data.root={root}", "data.features=state", *TINY, "warm_start=none"]
+    last = Program(tmp_path, *data)("model=mac", f"data.tokenizer={own}").last
+    del sys.modules[module.stem]
+    evaluate = Program(tmp_path, *data[:2], "trainer=smoke", "mode=validate", f"ckpt_path={last}")
+    ways = {
+        "validate": lambda: evaluate(),
+        "report": lambda: report_of_checkpoint(last, accelerator="cpu"),
+        "questions": lambda: restore(last).checked_vocabulary,
+        "data": lambda: open_data(restore(last)),
+    }
+    for use in ways.values():
+        with pytest.raises(UserError, match=r"if you trust it, say data\.tokenizer"):
+            use()
+    assert module.stem not in sys.modules
+    assert restore(last, own).checked_vocabulary.words_of("abc") == ["ab", "c"]
+    evaluate(f"data.tokenizer={own}")
+    report_of_checkpoint(last, examples=1, accelerator="cpu", tokenizer=own)
 
 
 def test_another_tokenizer_than_the_networks_is_named():

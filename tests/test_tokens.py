@@ -1,6 +1,7 @@
 """Tokens of a vision transformer from pictures to reports: every token is a knowledge cell."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -167,6 +168,12 @@ def test_layers_that_give_something_else_are_named(shape, said):
     backbone = Backbone(Gives(*shape), None, [0.0] * 3, [1.0] * 3)
     with pytest.raises(UserError, match=said):
         backbone(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+
+
+def test_a_network_that_refuses_the_size_is_one_line(root):
+    options = replace(OPTIONS, size=[64, 64])
+    with pytest.raises(UserError, match=r"backbone.size=\[64, 64\]: .*Expected 32"):
+        extract([], root / "x.hdf5", load_backbone(options), options)
 
 
 @pytest.mark.slow

@@ -11,7 +11,13 @@ from dact.errors import UserError
 from dact.lit_module import VQALitModule
 from dact.runs.processes import refused_in_one_line
 
-CHILDREN = ["ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_spawn_find_unused_parameters_true"]
+CHILDREN = [
+    "ddp_spawn",
+    "DDP_Spawn",
+    "ddp_fork",
+    "ddp_notebook",
+    "ddp_spawn_find_unused_parameters_true",
+]
 
 
 @pytest.mark.parametrize("mode", ["fit", "validate", "test", "predict"])
@@ -39,6 +45,10 @@ def test_other_strategies_are_left_to_lightning(configured, strategy):
         ("log_every_n_steps=-1", "it is at least 0"),
         ("limit_val_batches=abc", "is no number"),
         ("overfit_batches=abc", "is no number"),
+        ("overfit_batches=-1", "share in 0.0..1.0"),
+        ("overfit_batches=1.5", "share in 0.0..1.0"),
+        ("limit_train_batches=true", "is no number"),
+        ("val_check_interval=true", "True is not possible"),
         ("deterministic=maybe", "choose one of true, false, warn"),
         ("max_epochs=0", "trains nothing"),
         ("max_steps=0", "trains nothing"),

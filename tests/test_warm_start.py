@@ -221,6 +221,7 @@ def test_none_means_none(program, capsys):
     assert "MAC" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_clevr_mini_trains_the_missing_mac_once(program, capsys, tmp_path):
     dact = program("model=dact", "ponder=3e-3", "model.max_steps=2")
     assert "no trained MAC yet: training it first" in capsys.readouterr().out

@@ -310,6 +310,7 @@ def test_another_size_ends_a_fit(program, vectors):
         program("model=mac", "model.embedding_dim=5", f"model.embedding.path={vectors[0]}")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_needs_the_file_no_more(program, evaluate, vectors, tmp_path, capsys):
     path, _ = vectors
     option = f"model.embedding.path={path}"
@@ -359,6 +360,7 @@ def cached(cache):
     return sorted((cache / "warm_start").glob("*/mac.ckpt"))
 
 
+@pytest.mark.slow
 def test_the_mac_on_the_way_starts_from_them_and_is_found_again(program, vectors, tmp_path, capsys):
     path, rows = vectors
     option = f"model.embedding.path={path}"

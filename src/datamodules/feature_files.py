@@ -159,6 +159,11 @@ def check_alone(folder: Path, split: str, choice: Choice = FOUND_OUT) -> Iterato
     taken = find_features(folder, split, choice)
     if taken.path != expected(folder, split) or taken.dataset != OURS or taken.kind == "tokens":
         yield f"{taken.path}: '{taken.dataset}' is read as {_in_words(taken)}"
+    if unread := taken.may_name_images():
+        yield (
+            f"{taken.path}: without a dataset 'images', rows are taken as image_index; rename "
+            f"'{unread[0]}' to 'images' if it says which image each row is"
+        )
     for path in files_of(folder, split):
         if path == taken.path:
             continue

@@ -1,9 +1,9 @@
 """Image features on disk: grids of a network, tokens of a transformer, or objects of a scene."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +12,9 @@ from dact.errors import UserError
 
 from .axes import TokenMap, spelled, undeclared_map
 from .hdf5_rows import HDF5Rows
+from .image_names import ImageNames, may_name_images, read_names
 from .packed_file import gather_ragged, map_arrays, read_text
 from .provenance import read_backbone
-
-
-class ImageNames(NamedTuple):
-    """What a store says of its images, row by row."""
-
-    names: Sequence[str] | None = None
-    """File names or ids, "" for a row without one; None: the store names no image."""
-    numbers: NDArray[np.int64] | None = None
-    """Their `image_index`; None: without names, the rows themselves."""
-    skipped: NDArray[np.bool_] | None = None
-    """Rows whose image could not be read when the features were made."""
-
 
 #: What a knowledge cell is: a place of a feature map, an object, or a token of a transformer.
 Kind = Literal["grid", "objects", "tokens"]
@@ -136,20 +125,12 @@ class GridFeatures:
 
     @property
     def images(self) -> ImageNames:
-        """Of the datasets `images`, names or numbers, and `skipped`, flags, if they are there.
+        """See `read_names`."""
+        return read_names(self._rows)
 
-        Raises:
-            UserError: one of them has another length than the features.
-        """
-        named = self._rows.beside("images")
-        skipped = self._rows.beside("skipped")
-        flags = None if skipped is None or skipped.dtype.kind not in "biu" else skipped != 0
-        if named is not None and named.dtype.kind in "iu":
-            return ImageNames(None, named.astype(np.int64), flags)
-        if named is None or named.dtype.kind not in "OS":
-            return ImageNames(None, None, flags)
-        names = [name.decode(errors="replace") for name in named if isinstance(name, bytes)]
-        return ImageNames(names if len(names) == len(named) else None, None, flags)
+    def may_name_images(self) -> list[str]:
+        """See `image_names.may_name_images`."""
+        return may_name_images(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from dact.errors import UserError
 
-from .features import ImageNames, Kind, check_rows
+from .features import Kind, check_rows
 from .gqa_index import ImageIndex, check_sizes
 from .gqa_shards import AXES, Shards
 from .gqa_shards import Kind as ShardKind
+from .image_names import ImageNames
 
 #: What cannot be done without them, for the user.
 NO_BOXES = (

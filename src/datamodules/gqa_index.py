@@ -108,7 +108,7 @@ def write_image_index(
         kind: "objects" or "spatial".
         source: stamp of `info` and of whatever `names` come from, for `is_current`.
         progress: show a bar while a long file is read.
-        may_lack: leave out images that `info` lacks, but for the last.
+        may_lack: leave out images that `info` lacks; it must have one at least.
 
     Raises:
         UserError: naming image, file and row: an image that `info` lacks or has twice, a field

@@ -14,9 +14,10 @@ from rich.progress import track
 from dact.errors import UserError
 
 from .cache import UNFINISHED, check_room, content_fingerprint
-from .features import ImageNames, Kind, check_rows
+from .features import Kind, check_rows
 from .gqa_features import NO_BOXES, GQAObjects
 from .gqa_index import Names, images_in_order, write_image_index
+from .image_names import ImageNames
 from .packed_file import ALIGNED, gather_ragged, map_arrays
 from .provenance import read_backbone
 

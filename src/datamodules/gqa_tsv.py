@@ -88,7 +88,7 @@ def write_objects_of_tsv(
             writer.attributes.update(format=FORMAT, feature_dim=dim, source=f"{FROM_TSV}{names}")
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}") from error
-    say(f"{len(places):,} images")
+    say(f"{len(places):,} images, whose objects have {dim:,} features each")
 
 
 def _size(path: Path) -> int:
@@ -221,15 +221,23 @@ def _floats(text: bytes, name: str, count: int, where: str) -> NDArray[np.float3
 
 
 def _check_size(line: _Line, where: str) -> None:
-    """Refuse boxes beyond the image, above all because width and height are exchanged."""
+    """Refuse boxes in other units or corners, and sizes of which width and height are exchanged."""
     right, low = float(line.boxes[:, [0, 2]].max()), float(line.boxes[:, [1, 3]].max())
+    least, (width, height) = float(line.boxes.min()), (line.boxes[:, 2:] - line.boxes[:, :2]).T
+    for wrong, what in (
+        (0 < max(right, low) <= 1, f"none of its boxes reaches further than {max(right, low):g}"),
+        (least < -_BEYOND, f"its boxes begin at {least:g}"),
+        (min(width.min(), height.min()) < 0, "a box ends before it begins"),
+    ):
+        if wrong:
+            raise UserError(f"{where}: {what}; a box should be x0, y0, x1, y1 in pixels")
     if right <= line.width + _BEYOND and low <= line.height + _BEYOND:
         return
     swapped = right <= line.height + _BEYOND and low <= line.width + _BEYOND
     advice = (
         "width and height seem to be exchanged: name the fields in order with --columns"
         if swapped
-        else "it should be x0, y0, x1, y1 in pixels"
+        else "a box should be x0, y0, x1, y1 in pixels"
     )
     raise UserError(
         f"{where}: boxes reach to ({right:g}, {low:g}), but the image is {line.width} wide and "

@@ -93,21 +93,29 @@ class HDF5Rows:
         return {**self.__dict__, "_opened": None, "_pid": -1}
 
     def beside(self, name: str) -> NDArray | None:
-        """Another dataset of the file, with one entry per row; None if there is none.
+        """A dataset with one entry per row, of the rows' group or of the file; None: there is none.
 
         Raises:
             UserError: it has another number of entries.
         """
         with open_hdf5(self.path) as file:
-            found = file.get(name)
-            if not isinstance(found, h5py.Dataset) or found.ndim != 1:
+            known = (group.get(name) for group in (file[self.dataset].parent, file))
+            found = next((one for one in known if _is_column(one)), None)
+            if found is None:
                 return None
             if len(found) != len(self):
                 raise UserError(
                     f"{self.path}: '{name}' has {len(found)} entries, but '{self.dataset}' has "
                     f"{len(self)} rows: make the file anew"
                 )
-            return found[:]
+            return found[:].reshape(len(self))
+
+    def columns(self) -> dict[str, np.dtype]:
+        """Types by name of all datasets in the rows' group with one entry per row."""
+        with open_hdf5(self.path) as file:
+            group = file[self.dataset].parent
+            found = {name: group[name] for name in group if _is_column(group.get(name))}
+            return {name: one.dtype for name, one in found.items() if len(one) == len(self)}
 
     def read(
         self,
@@ -174,6 +182,11 @@ class HDF5Rows:
                 f"{self.path}: '{self.dataset}' is {rows.dtype}, not float16 or float32{advice}"
             )
         return rows
+
+
+def _is_column(found: object) -> bool:
+    shape = found.shape if isinstance(found, h5py.Dataset) else ()
+    return len(shape) == 1 or shape[1:] == (1,)
 
 
 def _is_usual(dtype: np.dtype) -> bool:

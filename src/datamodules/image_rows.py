@@ -1,8 +1,7 @@
 """Which row of a feature store each question's image is: by name, or else by number."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from dact.errors import UserError
 
-from .features import FeatureStore, ImageNames
+from .features import FeatureStore
+from .image_names import ImageNames, rows_by_name
 from .questions import PackedQuestions
 
 
@@ -42,7 +42,8 @@ def find_rows(
     """Row of the image of each question.
 
     Names decide where both sides have them. A name matches its equal, or else the only one that
-    differs in folder and extension alone. Where one side has no names, `image_index` decides.
+    differs no more than in extension and outer folders, or in a folder that one of them lacks.
+    Where one side has no names, `image_index` decides.
 
     Args:
         questions: of a split.
@@ -54,8 +55,8 @@ def find_rows(
         (Q,) rows, -1 for questions that are to be left out.
 
     Raises:
-        UserError: names and numbers contradict each other, no question has features, or
-            `missing_images` is "refuse" and an image has none.
+        UserError: names and numbers contradict each other, no question has features, the numbers
+            begin elsewhere than the rows, or `missing_images` is "refuse" and an image has none.
     """
     known = store.images
     rows = _join(questions, known, len(store), where)
@@ -69,7 +70,9 @@ def find_rows(
             f"about {questions.images[0]}, and it names {_some(known.names)}: give the features of "
             "these images, or give the images the same names"
         )
-    if missing.all() or (missing.any() and missing_images == "refuse"):
+    numbers = questions.image_numbers
+    shifted = _counts_rows(questions, known) and _begin_elsewhere(numbers, len(store))
+    if missing.all() or shifted or (missing.any() and missing_images == "refuse"):
         raise UserError(_refusal(questions, store, where, rows, missing))
     if not _have_names(questions, known):
         _check_numbers(questions)
@@ -80,16 +83,26 @@ def _have_names(questions: PackedQuestions, known: ImageNames) -> bool:
     return known.names is not None and any(known.names) and any(questions.images)
 
 
+def _counts_rows(questions: PackedQuestions, known: ImageNames) -> bool:
+    """Whether `image_index` is the row itself."""
+    return known.numbers is None and not _have_names(questions, known)
+
+
+def _begin_elsewhere(numbers: NDArray[np.int64], length: int) -> bool:
+    """Whether numbers are past the last row, though as many rows as they span are there."""
+    return numbers.max() >= length > numbers.max() - numbers.min()
+
+
 def _join(
     questions: PackedQuestions, known: ImageNames, length: int, where: Path
 ) -> NDArray[np.int64]:
     """Rows by name, else by number; -1 where there is none."""
     numbers = questions.image_numbers
-    by_number = _rows_by_number(numbers, known.numbers, length)
+    by_number = _rows_by_number(numbers, known.numbers, length, where)
     if not _have_names(questions, known):
         return by_number
     places = questions.image_places
-    by_name = _rows_by_name(questions.images, known.names)[places]
+    by_name = rows_by_name(questions.images, known.names, where)[places]
     has_name = np.array([bool(name) for name in questions.images])[places]
     if known.numbers is None:
         return np.where(has_name, by_name, by_number)
@@ -102,45 +115,19 @@ def _join(
 
 
 def _rows_by_number(
-    wanted: NDArray[np.int64], numbers: NDArray[np.int64] | None, length: int
+    wanted: NDArray[np.int64], numbers: NDArray[np.int64] | None, length: int, where: Path
 ) -> NDArray[np.int64]:
     if numbers is None:
         return np.where((wanted >= 0) & (wanted < length), wanted, -1)
+    if not len(numbers):
+        return np.full(len(wanted), -1)
     order = np.argsort(numbers, kind="stable")
-    places = np.searchsorted(numbers, wanted, sorter=order).clip(max=len(numbers) - 1)
-    rows = order[places]
-    return np.where(numbers[rows] == wanted, rows, -1)
-
-
-def _rows_by_name(wanted: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
-    """Row of each wanted name, -1 where there is none.
-
-    Raises:
-        UserError: a wanted name is that of two rows.
-    """
-    row_of = {name: row for row, name in enumerate(names) if name}
-    rows = [row_of.get(name, -1) for name in wanted]
-    if len(row_of) < sum(map(bool, names)):
-        counts = Counter(names)
-        if twice := next((name for name in wanted if name and counts[name] > 1), None):
-            raise UserError(f"the features name the image {twice} twice: make them anew")
-    lacking = [place for place, row in enumerate(rows) if row < 0 and wanted[place]]
-    if lacking:  # of another extension, as after a conversion to JPEG
-        used = set(rows)
-        free = _unique_stems((row, name) for row, name in enumerate(names) if row not in used)
-        asked = _unique_stems((place, wanted[place]) for place in lacking)
-        for stem, place in asked.items():
-            rows[place] = free.get(stem, -1)
-    return np.array(rows, np.int64)
-
-
-def _unique_stems(named: Iterable[tuple[int, str]]) -> dict[str, int]:
-    """Places by name without folder and extension, of those that differ in it."""
-    places: dict[str, list[int]] = {}
-    for place, name in named:
-        if name:
-            places.setdefault(PurePosixPath(name).stem, []).append(place)
-    return {stem: found[0] for stem, found in places.items() if len(found) == 1}
+    ordered = numbers[order]
+    twice = np.intersect1d(ordered[1:][ordered[1:] == ordered[:-1]], wanted)
+    if len(twice):
+        raise UserError(f"{where} gives two rows the image_index {twice[0]}: make it anew")
+    places = np.searchsorted(ordered, wanted).clip(max=len(numbers) - 1)
+    return np.where(ordered[places] == wanted, order[places], -1)
 
 
 def _check_numbers(questions: PackedQuestions) -> None:
@@ -215,11 +202,18 @@ def _refusal(
     elif _have_names(questions, known):
         reason = f"which is not in {where}, nor under another extension; it names "
         reason += _some(known.names)
-    elif known.numbers is not None:
+    elif known.numbers is not None and len(store):
         reason = f"row {number} of {where}, which has no image_index {number}, but "
         reason += f"{len(store)} images in {known.numbers.min()}..{known.numbers.max()}"
     else:
         reason = f"row {number} of {where}, which has only {len(store)} rows"
+    numbers = questions.image_numbers
+    if _counts_rows(questions, known) and _begin_elsewhere(numbers, len(store)):
+        return (
+            f"{about}{reason}, of images that it does not name; image_index is "
+            f"{numbers.min()}..{numbers.max()} here, so a dataset 'images' has to give the number "
+            "or name of the image of each row"
+        )
     if missing.all():
         return f"{about}{reason}; no question has features"
     return (

@@ -32,6 +32,9 @@ def read_backbone(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
 def differences(one: Provenance, other: Provenance) -> list[str]:
     """What two sets of features were made with differently."""
     both = one.keys() & other.keys()
+    if "fingerprint" in both:  # of ours, which leave out this option where it is null
+        one, other = ({"white": None, **made_by} for made_by in (one, other))
+        both |= {"white"}
     names = sorted(name for name in both - _ONLY_NAMES if one[name] != other[name])
     if "fingerprint" not in both and "name" in both and one["name"] != other["name"]:
         names.append("name")

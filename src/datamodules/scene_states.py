@@ -40,6 +40,8 @@ FEATURE_DIM = sum(map(len, ATTRIBUTES.values())) + 3
 #: Blender units per unit of a coordinate: objects lie within about 3 units on either axis, on a
 #: diagonal within 4.2, so coordinates lie in about -1.4..1.4.
 COORDINATE_UNIT = 3.0
+#: Of a coordinate, and of a number in a direction.
+LARGEST = 1e9
 _COLUMN = {
     (attribute, value): column
     for column, (attribute, value) in enumerate(
@@ -136,12 +138,14 @@ def scene_state(scene: dict[str, Any], where: str, background: bool = False) -> 
 
 
 def _vector(entry: Any, name: str, where: str) -> NDArray[np.float64]:
-    """Three finite numbers."""
+    """Three numbers that stay finite as products in float32."""
     values = field(entry, name, list, where)
     try:
         vector = np.array(values, np.float64)
     except (TypeError, ValueError):
         vector = np.empty(0)
-    if vector.shape != (3,) or not np.isfinite(vector).all():
-        raise UserError(f"{where}: field '{name}' is {values!r:.80}, not three numbers")
+    if vector.shape != (3,) or not (np.abs(vector) <= LARGEST).all():
+        raise UserError(
+            f"{where}: field '{name}' is {values!r:.80}, not three numbers up to {LARGEST:g}"
+        )
     return vector

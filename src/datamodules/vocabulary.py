@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Self
 
 from dact.errors import UserError
+from dact.options import FUNCTION_IN_CHECKPOINT
 
 from .cache import unfinished
-from .tokenizers import TREEBANK, Tokenizer, check_name, code_of, load_tokenizer
+from .tokenizers import TREEBANK, UNICODE, Tokenizer, check_name, code_of, load_tokenizer
 from .tokenizers import tokenize as tokenize
 
 
@@ -213,7 +214,9 @@ def choose_tokenizer(wanted: str | None, known: Vocabulary | None) -> str:
     """The tokenizer of a vocabulary, if there is one, else the wanted one, else the usual one.
 
     Raises:
-        UserError: another one is wanted than that of the vocabulary, or one of no possible name.
+        UserError: another one is wanted than that of the vocabulary, or one of no possible name;
+            or that of the vocabulary is a function that the user did not name: a checkpoint alone
+            does not decide what is run.
     """
     decided = known.tokenizer if known else wanted or TREEBANK
     if wanted not in (None, decided):
@@ -222,6 +225,8 @@ def choose_tokenizer(wanted: str | None, known: Vocabulary | None) -> str:
             f"data.tokenizer={decided}"
         )
     check_name(decided)
+    if wanted is None and decided not in (TREEBANK, UNICODE):
+        raise UserError(FUNCTION_IN_CHECKPOINT.format(decided))
     return decided
 
 

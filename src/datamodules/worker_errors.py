@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from torch._utils import ExceptionWrapper
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dact.errors import UserError
 
@@ -80,7 +81,21 @@ def shortage_in_one_line(option: str, workers: int) -> Iterator[None]:
     except (OSError, RuntimeError, EOFError) as error:
         if not workers or (said := what_is_short(error, option)) is None:
             raise
+        _say_nothing_of_iterators()
         raise UserError(said) from error
+
+
+def _say_nothing_of_iterators() -> None:
+    """Without PyTorch's notes on an iterator that is half made, or whose workers are dead: what was
+    short is an error of this process already.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.object is not _MultiProcessingDataLoaderIter.__del__:
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def send_errors() -> None:

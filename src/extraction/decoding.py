@@ -58,7 +58,7 @@ def read_image(path: Path, white: float | None = None, *, lenient: bool = False)
     except Exception as error:  # a damaged file raises nearly anything
         reason = getattr(error, "strerror", None) or str(error).partition(": ")[0]
         raise UserError(f"{path} cannot be read as an image: {reason}") from error
-    if wide and white != 65535 and not lenient and _BLACK < np.asarray(seen).max() < 64:
+    if wide and white != 65535 and not lenient and _looks_dark(upright):
         raise UserError(
             f"{path}: its 16-bit colours are dark or use fewer bits, which cannot be told: save it "
             "with 8 bits per channel, or give backbone.white=65535 if it is dark"
@@ -110,7 +110,11 @@ def _find_white(mode: str, least: float, largest: float, inverted: bool) -> floa
 
 
 def _white_of(image: Image.Image) -> float | None:
-    """The value that is white by the file's own words: TIFF of 9 to 15 bits says how many."""
+    """The value that is white by the file's own words: TIFF of 9 to 15 bits says how many, and
+    values of PGM's are scaled to 65535.
+    """
+    if image.format == "PPM" and image.mode == "I":
+        return 65535.0
     bits = _tag(image, _BITS)
     bits = bits[0] if isinstance(bits, tuple) and bits else bits
     return float(2**bits - 1) if isinstance(bits, int) and 8 < bits < 16 else None
@@ -120,6 +124,12 @@ def _is_reduced(image: Image.Image) -> bool:
     """Whether Pillow keeps the upper 8 of 16 bits of each channel; asked before it loads."""
     tiles = getattr(image, "tile", [])
     return image.mode not in _WIDE and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _looks_dark(image: Image.Image) -> bool:
+    """Whether what is seen, without the background, is dark but not black."""
+    pixels = np.asarray(image.convert("RGBA"))
+    return _BLACK < pixels[pixels[..., 3] > 0, :3].max(initial=0) < 64
 
 
 def _tag(image: Image.Image, number: int) -> object:
@@ -155,6 +165,8 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         transform = ImageCms.buildTransform(lab, ImageCms.createProfile("sRGB"), "LAB", "RGB")
         return ImageCms.applyTransform(image, transform)
     profile = image.info.get("icc_profile")
+    if image.mode == "P":
+        image = image.convert("RGB")
     if not profile or image.mode not in ("RGB", "CMYK"):
         return image.convert("RGB")
     try:

@@ -169,9 +169,13 @@ def _feature_shape(backbone: Backbone, size: Sequence[int]) -> tuple[int, ...]:
     with torch.inference_mode():
         try:
             return tuple(backbone(torch.zeros(1, 3, *size, dtype=torch.uint8)).shape[1:])
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"the backbone does not take images of {size}: {reason}") from error
+        except UserError:
+            raise
+        except Exception as error:  # of the network's own code: vision transformers assert
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(
+                f"the backbone does not take images of backbone.size={list(size)}: {reason:.200}"
+            ) from error
 
 
 def _of_tokens(shape: Sequence[int], size: Sequence[int]) -> dict[str, Any]:

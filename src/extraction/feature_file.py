@@ -55,7 +55,7 @@ class FeatureFile:
         self.path = Path(path)
         self.rows = len(images)
         self.rows_done = 0
-        self._names = np.array([name.encode() for name in images])
+        self._names = np.array([os.fsencode(name) for name in images])
         self._shape = (self.rows, *shape)
         self._dtype = np.dtype(dtype)
         self._settings = dict(settings)
@@ -67,7 +67,7 @@ class FeatureFile:
     @property
     def names(self) -> list[str]:
         """Names of the images, row by row, in the order that the file was begun with."""
-        return [name.decode() for name in self._names]
+        return [os.fsdecode(name) for name in self._names]
 
     @property
     def complete(self) -> bool:
@@ -118,7 +118,7 @@ class FeatureFile:
             rows = features.astype(self._dtype)
         finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
         if not finite.all():
-            name = self._names[self.rows_done + int(np.argmin(finite))].decode()
+            name = os.fsdecode(self._names[self.rows_done + int(np.argmin(finite))])
             raise UserError(
                 f"{name}: its features hold NaN or are too large for {self._dtype}: use "
                 "dtype=float32, or other weights"
@@ -161,7 +161,7 @@ class FeatureFile:
             self._journal.unlink(missing_ok=True)
         with h5py.File(self.path, "r") as file:
             skipped = self._names[file["skipped"][:].astype(bool)]
-        return [name.decode() for name in skipped]
+        return [os.fsdecode(name) for name in skipped]
 
     def _begin(self) -> None:
         self._file: FileIO | None = None
@@ -237,7 +237,7 @@ class FeatureFile:
                 return f"was made with {_differing(had, value)}"
         if not self._has_names(names):
             other = sorted({*names.tolist()} ^ {*self._names.tolist()})
-            example = f", such as {other[0].decode()}" if other else ""
+            example = f", such as {os.fsdecode(other[0])}" if other else ""
             return f"is of other images ({len(names)}, now {self.rows}{example})"
         if data.shape != self._shape or data.dtype != self._dtype:
             return f"has {data.dtype} rows of {data.shape[1:]}, not {self._dtype} {self._shape[1:]}"

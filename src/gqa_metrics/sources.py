@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from dact.datamodules.gqa_files import (
     choices_path,
     pairs,
-    question_files,
     scenes_path,
     shards,
     tier_of,
@@ -88,7 +87,7 @@ class Sources:
         tiers = self._tiers()
         for tier, path in zip(tiers, self.choices(), strict=True):
             for where, name, entry in pairs(shards(path), self.progress):
-                if len(tiers) == 1 or self._by_id().get(name) == tier:
+                if len(tiers) == 1 or self._tier_of(name) == tier:
                     yield where, name, entry
 
     def graphs(self) -> Iterator[tuple[str, str, Any]]:
@@ -116,17 +115,18 @@ class Sources:
             return
         for tier in self._tiers():
             for split in (f"{tier}_all", f"{tier}_balanced"):
-                folder = self.questions.root / "questions"
-                if split != self.questions.split and shards(folder / f"{split}_questions.json"):
-                    yield question_files(self.questions.root, split)
+                if files := self._files(split):
+                    yield files
 
     def _tiers(self) -> list[str]:
         """Tiers that the balanced questions are from."""
         own = tier_of(self.questions.split)
         if _OFFICIAL.fullmatch(self.questions.split):
             return [own]
-        tiers = sorted({self._by_id().get(name, own) for name in self.questions.balanced})
-        return tiers or [own]
+        return sorted({self._tier_of(name) for name in self.questions.balanced}) or [own]
+
+    def _tier_of(self, name: str) -> str:
+        return self._by_id().get(name, tier_of(self.questions.split))
 
     def _by_id(self) -> Mapping[str, str]:
         """Tiers by question, of those that are in an official split."""
@@ -134,33 +134,39 @@ class Sources:
             self._found = self._look_up()
             if self._found:
                 names = sorted(set(self._found.values()))
-                self.notes.append(
+                note = (
                     f"{len(self._found):,} of {len(self.questions.balanced):,} balanced questions "
                     f"of {self.questions.split} are questions of {', '.join(names)}, by their ids: "
                     "its choices, scene graphs and entailed questions are used"
                 )
+                if others := self.questions.balanced.keys() - self._found.keys():
+                    note += f"; those in no official split, such as {min(others)}, need others"
+                self.notes.append(note)
         return self._found
 
     def _look_up(self) -> dict[str, str]:
         found: dict[str, str] = {}
         waiting = dict(self.questions.balanced)
-        parts = self.questions.split.split("_")
-        for tier in sorted(TIERS, key=lambda tier: tier not in parts):
-            for files in self._balanced_of(tier) if waiting else ():
-                for _, name, entry in pairs(files, self.progress):
-                    mine = waiting.get(name)
-                    if mine and (mine.image, mine.answer) == _image_and_answer(entry):
-                        found[name] = tier
-                        del waiting[name]
+        for split in self._official_splits():
+            for _, name, entry in pairs(self._files(split) if waiting else (), self.progress):
+                mine = waiting.get(name)
+                if mine and (mine.image, mine.answer) == _image_and_answer(entry):
+                    found[name] = tier_of(split)
+                    del waiting[name]
         return found
 
-    def _balanced_of(self, tier: str) -> list[Sequence[Path]]:
-        """Files with the balanced questions of a tier: the smaller split, if it is there."""
-        root = self.questions.root
-        for split in (f"{tier}_balanced", f"{tier}_all"):
-            if files := shards(root / "questions" / f"{split}_questions.json"):
-                return [files]
-        return []
+    def _official_splits(self) -> Iterator[str]:
+        """Where to look, the small ones first; train_all, by far the largest, if need be."""
+        parts = self.questions.split.split("_")
+        tiers = sorted(TIERS, key=lambda tier: tier not in parts)
+        yield from (f"{tier}_balanced" for tier in tiers)
+        for tier in tiers:
+            if tier != "train" or tier in parts or not self._files("train_balanced"):
+                yield f"{tier}_all"
+
+    def _files(self, split: str) -> list[Path]:
+        """Question files of an official split; none if it is not there."""
+        return shards(self.questions.root / "questions" / f"{split}_questions.json")
 
 
 def _image_and_answer(entry: Any) -> tuple[Any, Any]:

@@ -140,6 +140,8 @@ def _parts(tree: Any) -> list[tuple[str, Any]] | None:
     if isinstance(tree, Shared | PackedSequence | type):
         return None
     if is_dataclass(tree):
+        if isinstance(tree, dict | UserDict | tuple | list):  # holds its parts twice
+            return None
         names = [field.name for field in fields(tree)]
         return [(f".{name}", getattr(tree, name)) for name in names] if own <= {*names} else None
     if own - ({"data"} if isinstance(tree, UserDict) else set()):

@@ -23,7 +23,12 @@ REPEATS = 5
 
 
 def write_sweep_report(
-    output: Path, folders: Sequence[Path], *, root: Path | None = None, questions: int = 256
+    output: Path,
+    folders: Sequence[Path],
+    *,
+    root: Path | None = None,
+    questions: int = 256,
+    tokenizer: str | None = None,
 ) -> Path:
     """Write `sweep.html`, its figures as PNG and SVG, `settings.csv` and `runs.csv`.
 
@@ -32,6 +37,7 @@ def write_sweep_report(
         folders: searched for runs, at any depth.
         root: folder of the data, if it has moved.
         questions: answered at once where times are measured.
+        tokenizer: see `restore`.
 
     Returns:
         Where the page is.
@@ -39,7 +45,7 @@ def write_sweep_report(
     Raises:
         UserError: there are no runs with results.
     """
-    restored, notes = find_runs(folders)
+    restored, notes = find_runs(folders, tokenizer)
     times: list[float | None] = [None] * len(restored)
     try:
         times = list(measure(restored, root, questions))
@@ -73,8 +79,14 @@ def _drawn(settings: Sequence[Setting]) -> dict[str, Captioned]:
     }
 
 
-def find_runs(folders: Sequence[Path]) -> tuple[list[Restored], list[str]]:
+def find_runs(
+    folders: Sequence[Path], tokenizer: str | None = None
+) -> tuple[list[Restored], list[str]]:
     """The newest checkpoint of every run in some folders, and what was left out and why.
+
+    Args:
+        folders: searched at any depth.
+        tokenizer: see `restore`.
 
     Raises:
         UserError: a folder is not there, or none of them has a run with results.
@@ -88,7 +100,7 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Restored], list[str]]:
             if "warm_start" in last.relative_to(folder).parts:
                 continue  # the MAC that a run trained for itself to start from
             try:
-                one = restore(last)
+                one = restore(last, tokenizer)
             except UserError as error:
                 notes.append(f"Left out: {error}")
                 continue

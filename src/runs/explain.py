@@ -21,6 +21,7 @@ def report_of_checkpoint(
     examples: int = 20,
     limit: int | None = None,
     accelerator: Any = "auto",
+    tokenizer: str | None = None,
 ) -> Path:
     """Have a checkpoint's network answer a split, then write the page; returns where it is.
 
@@ -32,6 +33,7 @@ def report_of_checkpoint(
         examples: how many questions are shown step by step.
         limit: answer no more than so many questions, rounded up to a whole batch.
         accelerator: as of Lightning's Trainer.
+        tokenizer: see `restore`.
 
     Raises:
         UserError: there is no such checkpoint or folder of data, or nowhere to write.
@@ -41,15 +43,13 @@ def report_of_checkpoint(
     from dact.explain.report import write_report
     from dact.explain.writing import make_folder
 
-    restored = restore(checkpoint)
-    output = output or _folder_for(checkpoint)
-    make_folder(output)
+    restored = restore(checkpoint, tokenizer)
+    make_folder(output := output or _folder_for(checkpoint))
     data = open_data(restored, root, split)
     (split,) = data.splits_of("predict")
-    found = answer_split(restored, data, limit, accelerator=accelerator)
     return write_report(
         output,
-        found,
+        answer_split(restored, data, limit, accelerator=accelerator),
         Reasoner(restored.network, restored.vocabulary),
         data,
         split,
@@ -86,7 +86,10 @@ def log_report(trainer: pl.Trainer, folder: Path) -> None:
             command = f"python scripts/report.py --checkpoint {checkpoints[0]}"
             raise UserError(f"several processes trained, one makes it: {command}")
         page = report_of_checkpoint(
-            checkpoints[0], limit=results["all"].questions, accelerator=trainer.accelerator
+            checkpoints[0],
+            limit=results["all"].questions,
+            accelerator=trainer.accelerator,
+            tokenizer=trainer.datamodule.tokenizer,
         )
         for logger in wanted:
             logger.log_report(page.parent)

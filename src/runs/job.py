@@ -77,7 +77,8 @@ def _execute(config: Config, folder: Path, typed: Sequence[str], *, go_on: bool)
 def _execute_program(
     config: Config, folder: Path, typed: Sequence[str], program: Sequence[str]
 ) -> float | None:
-    own = [quote_path(f"hydra.run.dir={folder}")]
+    # One job, also where a file says `hydra.mode: MULTIRUN`.
+    own = ["hydra.mode=RUN", quote_path(f"hydra.run.dir={folder}")]
     if config.mode == "fit" and config.ckpt_path is None and run_folder.has_begun(folder):
         own.append("ckpt_path=last")
     status = run_program([sys.executable, *program, *typed, *own])

@@ -11,6 +11,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from dact import checkpoint as checkpoints
 from dact.callbacks import progress_bar
 from dact.datamodules import Vocabulary, VQADataModule, build_datamodule
+from dact.datamodules.vocabulary import choose_tokenizer
 from dact.errors import UserError
 from dact.explain.survey import Survey, survey
 from dact.lit_module import VQALitModule
@@ -40,6 +41,18 @@ class Restored(NamedTuple):
     """`GroupMeans` of its last validation, by group; may be empty."""
     epochs_left: int
     """Epochs that its training still had to go, one that was begun among them."""
+    tokenizer: str | None = None
+    """What the user names, see `choose_tokenizer`."""
+
+    @property
+    def checked_vocabulary(self) -> Vocabulary:
+        """The vocabulary, for questions that it shall cut into words.
+
+        Raises:
+            UserError: see `choose_tokenizer`.
+        """
+        choose_tokenizer(self.tokenizer, self.vocabulary)
+        return self.vocabulary
 
     @property
     def data_name(self) -> str:
@@ -58,8 +71,12 @@ class Restored(NamedTuple):
         return folder.parent.name if folder.name == "checkpoints" else self.path.stem
 
 
-def restore(path: Path) -> Restored:
+def restore(path: Path, tokenizer: str | None = None) -> Restored:
     """Load a checkpoint and build its network.
+
+    Args:
+        path: of the checkpoint.
+        tokenizer: that of the network; needed where words are cut by a function of one's own.
 
     Raises:
         UserError: it is none of ours, damaged, or of another network than it says.
@@ -77,7 +94,8 @@ def restore(path: Path) -> Restored:
     checkpoints.load_weights(network, checkpoints.network_weights(saved), source=str(path))
     results = checkpoints.results(saved)
     left = _epochs_left(saved, description.config)
-    return Restored(Path(path), network.eval(), vocabulary, description, results, left)
+    parts = (network.eval(), vocabulary, description, results, left, tokenizer)
+    return Restored(Path(path), *parts)
 
 
 def _epochs_left(saved: Mapping[str, Any], config: Mapping[str, Any]) -> int:
@@ -115,6 +133,7 @@ def open_data(restored: Restored, root: Path | None = None, split: str | None = 
         generate=recipe,
         batch_size=stored.get("eval_batch_size") or 64,
         vocabulary=restored.vocabulary,
+        tokenizer=restored.tokenizer,
     )
     data.prepare_data("predict")
     data.setup("predict")

@@ -21,6 +21,8 @@ class FixedState(NamedTuple):
 class FixedSteps(nn.Module):
     """Plain MAC: N steps for everyone, the answer is softmax(y_N), pondering costs nothing.
 
+    It alone takes several answers for each example, (B, ..., A).
+
     Args:
         max_steps: N, at least 1.
     """
@@ -40,6 +42,11 @@ class FixedSteps(nn.Module):
 
     def update(self, state: FixedState, step: Step, n: int) -> FixedState:
         """See `HaltingPolicy`."""
+        if step.logits.dim() < 2:
+            raise ValueError(
+                f"the logits of step {n} have shape {tuple(step.logits.shape)}: give answers for "
+                "each example, (examples, answers)"
+            )
         return FixedState(at_least_float32(step.logits), state.steps + 1)
 
     def running(self, state: FixedState) -> Tensor:

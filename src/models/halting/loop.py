@@ -67,7 +67,7 @@ def run_steps(
     Raises:
         ValueError: wrong shapes, all answers of an example ruled out, or an early exit in a trace.
     """
-    _check_exit(early_exit)
+    _check_exit(early_exit, policy)
     state, halting = model.initial_state(inputs), None
     batch, records = _Batch(), []
     for n in range(1, policy.max_steps + 1):
@@ -89,9 +89,9 @@ def run_steps(
     return batch.joined(policy.finish(halting)), _stack(records) if trace else None
 
 
-def _check_exit(early_exit: str) -> None:
+def _check_exit(early_exit: str, policy: HaltingPolicy) -> None:
     assert early_exit in EXITS, f"early_exit is {', '.join(EXITS)}, not {early_exit!r}"
-    if torch.jit.is_tracing() and early_exit != "never":
+    if torch.jit.is_tracing() and early_exit != "never" and policy.may_halt:
         raise ValueError(
             f"early_exit={early_exit} cannot be traced: a trace keeps the exits of its example and "
             "takes them for all others; trace with early_exit=never"
