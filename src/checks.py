@@ -136,6 +136,7 @@ def _check_model(model: ModelConfig) -> None:
     _one_of("model.read_dropout_mode", model.read_dropout_mode, READ_DROPOUT_MODES)
     _one_of("model.compile_mode", model.compile_mode, COMPILE_MODES)
     _number("model.train_halt_eps", model.train_halt_eps, 0, 1)
+    _number("model.step_loss", model.step_loss, 0, 1)
     for name in ("max_steps", "embedding_dim", "stem_kernel"):
         _number(f"model.{name}", getattr(model, name), 1)
     _number("model.dim", model.dim, 2)
@@ -161,6 +162,11 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
     _one_of("optimizer.schedule", optimizer.schedule, SCHEDULES)
     _number("optimizer.learning_rate", optimizer.learning_rate, 0)
     _number("optimizer.gate_learning_rate", optimizer.gate_learning_rate, 0)
+    _number("optimizer.gate_start", optimizer.gate_start, 0, 1)
+    if optimizer.gate_start and optimizer.schedule != "trapezoid":
+        raise UserError(
+            "optimizer.gate_start is a share of optimizer.schedule=trapezoid: set it to 0"
+        )
     _number("optimizer.warmup", optimizer.warmup, 0, 1)
     _number("optimizer.decay", optimizer.decay, 0, 1)
     _number("optimizer.ema_decay", optimizer.ema_decay, 0, 1)

@@ -21,6 +21,7 @@ BEYOND_THE_MAC = (
     "halting_mode",
     "halting_exit",
     "train_halt_eps",
+    "step_loss",
     "epsilon",
     "prior",
 )
@@ -139,6 +140,8 @@ class NetworkOptions:
     runs until the last has halted) or never (all steps for all: fixed shapes, for CUDA graphs)."""
     train_halt_eps: float = 0.0
     """ε in 0..1: a DACT in training lets an example go once p_n < ε; 0 never, as in the paper."""
+    step_loss: float = 0.0
+    """λ in 0..1: share of the answer loss on the answers of single steps; 0 in the papers."""
     read_dropout_mode: str = "per_step"
     """A fresh read dropout mask each step, as in the paper, or one for all steps (variational)."""
     epsilon: float = 0.01

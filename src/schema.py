@@ -47,6 +47,8 @@ class ImpliedNetwork:
     feature_scale: float = MISSING
     halting_bias: float = MISSING
     """`gate.bias` of act and dact."""
+    step_loss: float = 0.0
+    """`model.step_loss`."""
     stem_kernel: int = MISSING
     dropout: DropoutOptions = field(default_factory=DropoutOptions)
 
@@ -148,6 +150,8 @@ class OptimizerConfig:
 
     learning_rate: float = MISSING
     gate_learning_rate: float | None = None
+    gate_start: float = 0.0
+    """Share of the training in 0..1 before which the gate or halting unit stays as it begins."""
     """Own rate of the memory gate or halting unit; null: the same."""
     schedule: str = MISSING
     warmup: float = 0.05

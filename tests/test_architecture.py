@@ -31,7 +31,7 @@ gqa_metrics: sources evaluation report .
 models: functional rows
 models: layers attention encoders read_scores mac_units mac_cell answer_head
 models: halting.policy halting.loop halting.fixed halting.act halting.dact
-models: halting.pondernet halting
+models: halting.pondernet halting.step_loss halting
 models: network factory reference .
 losses metrics optimizers schedules
 datamodules: question_writer question_shards gqa_questions question_cache collate orders

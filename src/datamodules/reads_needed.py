@@ -1,11 +1,12 @@
-"""How many reads a question needs, by its functional program.
+"""How many reads a question needs, one after another, by its functional program.
 
 A *read* finds one set of objects, knowing what was read before: the objects of the scene that
 pass filters, that stand in relations to objects found before, or that share attributes with them.
 So the nodes `unique`, `count` and `exist` are reads; filters, unions and intersections only say
-what to look for; `query_*` belongs to the read of its object; a comparison needs the reads of both
-its sides. The reads needed are those that the answer depends on. In a program without branches that
-is its longest chain of reads of which each needs what the one before it found.
+what to look for; `query_*` belongs to the read of its object. The reads needed are the longest
+chain of reads of which each needs what the one before it found. Both sides of a comparison and both
+anchors of an intersection can be read at once: one step of attention on two objects tells whether
+they share an attribute, since the mean of their rows is then that of one.
 
 **Theorem.** In `relate(d, anchor) → filter… → unique` the anchor need not be found: the object that
 is found is the one furthest along direction d of all objects in the scene that pass the filters.
@@ -53,7 +54,7 @@ _INPUTS = {
 
 
 def reads_needed(program: Sequence[Any]) -> int:
-    """Reads that the answer depends on, or -1 where that is not known.
+    """Longest chain of reads that the answer depends on, or -1 where that is not known.
 
     Args:
         program: nodes of CLEVR's format with `function` (or `type`) and `inputs`, numbers of
@@ -66,15 +67,12 @@ def reads_needed(program: Sequence[Any]) -> int:
     if not _is_known(program) or not any(function_of(node) in _READS for node in program):
         return -1
     cut = anchors_not_needed(program)
-    open_nodes, reached = [len(program) - 1], set()
-    while open_nodes:
-        number = open_nodes.pop()
-        if number not in reached:
-            reached.add(number)
-            if number not in cut:
-                inputs = program[number]["inputs"]
-                open_nodes += [n for n in inputs if not _is_named(program, number, n)]
-    return sum(function_of(program[number]) in _READS for number in reached)
+    chains: list[int] = []
+    for number, node in enumerate(program):
+        needed = [] if number in cut else node["inputs"]
+        before = [chains[n] for n in needed if not _is_named(program, number, n)]
+        chains.append((function_of(node) in _READS) + max(before, default=0))
+    return chains[-1]
 
 
 def anchors_not_needed(program: Sequence[Mapping[str, Any]]) -> dict[int, int]:

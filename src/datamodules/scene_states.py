@@ -89,9 +89,8 @@ def pack_scene_states(
     with ArrayWriter(path, COLUMNS) as writer:
         numbers = sorted(states)
         rows = [states[index] for index in numbers]
-        offsets = np.cumsum([0, *map(len, rows)])
         writer.append("objects", np.concatenate(rows))
-        writer.append("objects_offsets", offsets)
+        writer.append("objects_offsets", np.cumsum([0, *map(len, rows)]))
         writer.append("numbers", numbers)
         writer.append_texts("names", [names[index] for index in numbers])
         writer.attributes.update(format=FORMAT, source=source, feature_dim=FEATURE_DIM)

@@ -50,6 +50,7 @@ def build_network(
         _policy(options, gate, ponder or PonderOptions()),
         feature_scale=options.feature_scale,
         halting_exit=options.halting_exit,
+        step_loss=options.step_loss,
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dact.batch import VQABatch
 from dact.models.answer_head import AnswerHead
 from dact.models.encoders import GridStem, ObjectStem, QuestionEncoder
-from dact.models.halting import HaltingPolicy, LoopTrace, Step, run_steps
+from dact.models.halting import HaltingPolicy, LoopTrace, Step, StepLoss, run_steps
 from dact.models.layers import Gate
 from dact.models.mac_cell import MACCell
 from dact.models.mac_units import Images, MACInputs, MACState, Questions
@@ -53,6 +53,7 @@ class MACNetwork(nn.Module):
         policy: when to halt and how to combine the steps' answers.
         feature_scale: factor on the image features.
         halting_exit: what halting saves, see `run_steps`: example, batch or never.
+        step_loss: share in 0..1 of the training loss on single steps' answers, see `StepLoss`.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class MACNetwork(nn.Module):
         policy: HaltingPolicy,
         feature_scale: float = 1.0,
         halting_exit: str = "example",
+        step_loss: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -73,6 +75,7 @@ class MACNetwork(nn.Module):
         self.policy = policy
         self.feature_scale = feature_scale
         self.halting_exit = halting_exit
+        self.step_loss = step_loss
 
     @property
     def gate(self) -> Gate | None:
@@ -117,9 +120,12 @@ class MACNetwork(nn.Module):
     def forward(self, batch: VQABatch, *, trace: bool = False) -> VQAOutput:
         """Answer a batch; `trace` records attention and the running answer of every step."""
         inputs = self.cell.prepare(*self.encode(batch))
+        policy: HaltingPolicy = self.policy
+        if self.training and self.step_loss:
+            policy = StepLoss(policy, self.step_loss)
         halted, record = run_steps(
             self,
-            self.policy,
+            policy,
             inputs,
             trace=trace,
             early_exit=self.halting_exit,

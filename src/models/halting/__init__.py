@@ -12,6 +12,7 @@ from dact.models.halting.fixed import FixedState, FixedSteps
 from dact.models.halting.loop import LoopTrace, RecurrentModel, run_steps
 from dact.models.halting.policy import Halted, HaltingPolicy, Step
 from dact.models.halting.pondernet import PonderNet, PonderNetState
+from dact.models.halting.step_loss import StepLoss, StepLossState
 from dact.models.layers import Gate
 from dact.models.rows import Shared
 
@@ -33,6 +34,8 @@ __all__ = [
     "RecurrentModel",
     "Shared",
     "Step",
+    "StepLoss",
+    "StepLossState",
     "make_bound",
     "run_steps",
 ]
