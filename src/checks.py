@@ -162,11 +162,6 @@ def _check_optimizer(optimizer: OptimizerConfig) -> None:
     _one_of("optimizer.schedule", optimizer.schedule, SCHEDULES)
     _number("optimizer.learning_rate", optimizer.learning_rate, 0)
     _number("optimizer.gate_learning_rate", optimizer.gate_learning_rate, 0)
-    _number("optimizer.gate_start", optimizer.gate_start, 0, 1)
-    if optimizer.gate_start and optimizer.schedule != "trapezoid":
-        raise UserError(
-            "optimizer.gate_start is a share of optimizer.schedule=trapezoid: set it to 0"
-        )
     _number("optimizer.warmup", optimizer.warmup, 0, 1)
     _number("optimizer.decay", optimizer.decay, 0, 1)
     _number("optimizer.ema_decay", optimizer.ema_decay, 0, 1)

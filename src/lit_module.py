@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +45,6 @@ class VQALitModule(pl.LightningModule):
         type_names: names of the question types, by id.
         learning_rate: of Adam.
         gate_learning_rate: own rate of the memory gate or halting unit; None: the same.
-        gate_start: share of the training in 0..1 before which the gate or unit stays as it begins;
-            trapezoid only. 0 is the paper's.
         schedule: plateau (halve when validation accuracy stalls), trapezoid (warm up, hold, decay
             linearly to zero) or constant.
         warmup: trapezoid: share of all steps.
@@ -65,7 +62,6 @@ class VQALitModule(pl.LightningModule):
         type_names: Sequence[str],
         learning_rate: float = 1e-4,
         gate_learning_rate: float | None = None,
-        gate_start: float = 0.0,
         schedule: str = "plateau",
         warmup: float = 0.05,
         decay: float = 0.5,
@@ -77,7 +73,6 @@ class VQALitModule(pl.LightningModule):
         self.ponder_cost = ponder_cost
         self.learning_rate = learning_rate
         self.gate_learning_rate = gate_learning_rate
-        self.gate_start = gate_start
         self.schedule = schedule
         self.warmup = warmup
         self.decay = decay
@@ -203,18 +198,12 @@ class VQALitModule(pl.LightningModule):
         gate = self.network.gate
         trained = [p for p in self.network.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": trained}]
-        factors = [self._trapezoid]
-        if gate is not None and (self.gate_learning_rate is not None or self.gate_start):
+        if gate is not None and self.gate_learning_rate is not None:
             own = set(gate.parameters())
-            rate = self.gate_learning_rate
             groups = [
                 {"params": [p for p in trained if p not in own]},
-                {
-                    "params": list(gate.parameters()),
-                    "lr": self.learning_rate if rate is None else rate,
-                },
+                {"params": list(gate.parameters()), "lr": self.gate_learning_rate},
             ]
-            factors.append(partial(self._trapezoid, start=self.gate_start))
         mixed = self.trainer.precision in ("16-mixed", "bf16-mixed")
         fused = self.device.type == "cpu" and not mixed
         optimizer = make_adam(groups, learning_rate=self.learning_rate, fused=fused)
@@ -225,18 +214,15 @@ class VQALitModule(pl.LightningModule):
         if self.schedule != "trapezoid":
             return optimizer
         self._total_steps = None
-        scheduler = StepLambdaLR(optimizer, factors)
+        scheduler = StepLambdaLR(optimizer, self._trapezoid)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _trapezoid(self, step: int, start: float = 0.0) -> float:
-        """Factor of the rate, 0 before the share `start` of all steps.
-
-        Also 0 until `on_train_start`, when the number of steps is known.
-        """
-        if self._total_steps is None or step < start * self._total_steps:
+    def _trapezoid(self, step: int) -> float:
+        """Factor of the rate; 0 until `on_train_start`, when the number of steps is known."""
+        if self._total_steps is None:
             return 0.0
         if self._total_steps == math.inf:
             return 1.0
@@ -281,8 +267,6 @@ class VQALitModule(pl.LightningModule):
         if self.schedule == "trapezoid":
             self._total_steps = self.all_steps()
             schedule = self.lr_schedulers()
-            groups = schedule.optimizer.param_groups
-            for group, rate, factor in zip(
-                groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
-            ):
-                group["lr"] = rate * factor(schedule.last_epoch)
+            factor = self._trapezoid(schedule.last_epoch)
+            for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+                group["lr"] = rate * factor

@@ -150,8 +150,6 @@ class OptimizerConfig:
 
     learning_rate: float = MISSING
     gate_learning_rate: float | None = None
-    gate_start: float = 0.0
-    """Share of the training in 0..1 before which the gate or halting unit stays as it begins."""
     """Own rate of the memory gate or halting unit; null: the same."""
     schedule: str = MISSING
     warmup: float = 0.05

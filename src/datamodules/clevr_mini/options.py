@@ -11,7 +11,7 @@ IMAGES = {"train": 6000, "val": 1000}
 SPLITS = ("val", "test", "train")  # in the order made: drawings belong to val and take longest
 DRAWN_SPLIT = "val"
 MAX_HOPS = 3
-OBJECTS = (3, 6)  # fewest and most objects of a scene
+OBJECTS = (4, 7)  # fewest and most objects of a scene
 MOST_OBJECTS = 10  # as in CLEVR
 MAX_QUESTIONS = 50  # per image: small scenes run out of different questions beyond that
 
