@@ -19,6 +19,7 @@ def of_before(checkpoint_path, path):
     """The checkpoint as it would have been written before there was a background row."""
     saved = checkpoint.load(checkpoint_path)
     del saved[checkpoint.ENTRY]["config"]["data"]["background"]
+    saved[checkpoint.ENTRY]["features"]["kind"] = "objects"
     checkpoint_file.write(path, saved)
     return path
 
@@ -44,7 +45,7 @@ def test_packed_scenes_say_which_kind_they_are(tmp_path):
     pack_scene_states(path, packed, "stamp")
     assert is_current(packed, "stamp")
     assert not is_current(packed, "stamp", background=True)
-    assert not ObjectStates(packed).background
+    assert ObjectStates(packed).made_by["kind"] == "objects"
 
 
 def test_both_kinds_are_served_from_one_cache_and_are_different_data(mini_root, tmp_path):

@@ -188,7 +188,7 @@ def test_clevr_questions_are_read(tmp_path: Path) -> None:
     path = write_questions(tmp_path, "val", make_questions("val", 2, 2))
     first, *_, last = read_clevr_questions(path)
     assert first == Question(
-        "0", "How many things are there?", "2", "CLEVR_val_000000.png", 0, 0, 0, 2
+        "0", "How many things are there?", "2", "CLEVR_val_000000.png", 0, 0, 0, 2, 1
     )
     assert (last.question_id, last.image_row, last.family, last.program_length) == ("3", 1, 3, 4)
 

@@ -123,7 +123,7 @@ def view_of_scene(
         axis=1,
     )
     drawn = picture if picture is not None else _drawn(scene, width, height)
-    return View(drawn, None, boxes.clip(0, 1).astype(np.float32), background)
+    return View(drawn, None, boxes.clip(0, 1).astype(np.float32), background=background)
 
 
 def find_scenes(path: Path, wanted: Collection[int]) -> dict[int, dict[str, Any]]:
