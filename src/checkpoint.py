@@ -113,7 +113,7 @@ def describe(checkpoint: Mapping[str, Any]) -> Description:
     One that does not say whether its scenes had a background row is from before there was one.
     """
     entry = {name: checkpoint[ENTRY].get(name) for name in Description._fields}
-    data = entry["config"].get("data", {})
+    data = (entry["config"] or {}).get("data", {})
     if data.get("features") == "state":
         entry["config"] = entry["config"] | {"data": {"background": False} | data}
     return Description(**entry)

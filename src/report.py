@@ -23,7 +23,7 @@ def results_table(
         title: of the table.
         baseline: results to compare with, by the same groups.
         beside: what they are called: those of the plain MAC that it started from.
-        floors: accuracy of the commonest answer to each type of question, by group.
+        floors: accuracy of guessing the commonest answer to each type of question, by group.
         lengths: also by program length.
     """
     table = Table(title=title, title_justify="left")
@@ -31,16 +31,16 @@ def results_table(
     for column in ("number", "accuracy", "steps"):
         table.add_column(column, justify="right")
     if floors:
-        table.add_column("commonest answer", justify="right")
+        table.add_column("guessing", justify="right")
     if baseline:
-        table.add_column(f"{beside} accuracy", justify="right")
-        table.add_column(f"{beside} steps", justify="right")
+        for column in (beside, f"{beside} steps"):
+            table.add_column(column, justify="right")
     for name, means in results.items():
         if name.startswith("length_") and not lengths:
             continue
         row = [_label(name), f"{means.questions:,}", *_cells(means)]
         if floors:
-            row.append(f"{100 * floors[name]:.1f} %" if name in floors else "")
+            row.append(_percent(floors[name]) if name in floors else "")
         if baseline:
             row += _cells(baseline[name]) if name in baseline else ["", ""]
         table.add_row(*row, style="bold" if name == "all" else "")
@@ -59,4 +59,8 @@ def _label(name: str) -> str:
 
 
 def _cells(means: GroupMeans) -> list[str]:
-    return [f"{100 * means.accuracy:.1f} %", f"{means.steps:.2f}"]
+    return [_percent(means.accuracy), f"{means.steps:.2f}"]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -58,7 +58,7 @@ def test_a_glob_over_costs_means_the_files(function):
         ("model=null", "act, dact, mac, mac_gate, pondernet"),
         ("model=1", "act, dact, mac, mac_gate, pondernet"),
         ("trainer=2", "cpu, ddp, ddp_cpu, default, gpu, slurm, smoke"),
-        ("data=1.5", "clevr, clevr_cogent, clevr_humans, clevr_mini, gqa, gqa_mini"),
+        ("data=1.5", "clevr, clevr_cogent, clevr_depth, clevr_humans, clevr_mini, gqa, gqa_mini"),
         ("logger=false", "csv, none, tensorboard, wandb"),
         ("model=glob(q*)", "act, dact, mac, mac_gate, pondernet"),
         ("ponder=null", "budget, or a number"),

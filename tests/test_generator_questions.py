@@ -56,7 +56,7 @@ def test_families_of_several_template_files_stay_apart_to_the_report(tmp_path):
     assert questions.families.tolist() == [0, 1, 2, 3] * 3
     assert questions.answers[:4].tolist() == [0, 1, 2, 3]
     families = questions.families
-    found = Survey(*[families * 0] * 3, families * 0 + 1, *[families * 0] * 2, families)
+    found = Survey(*[families * 0] * 3, families * 0 + 1, *[families * 0] * 3, families)
     labels = {family.label for family in find_families(found, module, "train", 2)}
     assert labels == {"zero_hop 0", "compare_integer 0", "one_hop 0", "one_hop 1"}
 

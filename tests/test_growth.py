@@ -226,7 +226,7 @@ def test_a_network_goes_on_with_the_questions_of_people(
     name = {"mac": "MAC", "dact": "dact"}[base]
     assert f"starting from the {name} in {start.last}" in said
     assert "its vocabulary grows by 2 words and 0 answers" in said
-    assert "MAC accuracy" not in said  # that was on other questions
+    assert "MAC steps" not in said  # that was on other questions
     known, now = vocabulary_of(start), vocabulary_of(fitted)
     assert list(now.words) == [*known.words, *NEW_WORDS]
     assert now.answer_names == known.answer_names

@@ -111,7 +111,7 @@ def test_a_resumed_run_remembers_the_mac_it_started_from(program, trained, tmp_p
     folder = tmp_path / "stopped"
     run_until(STEPS_PER_EPOCH + 1, program, *typed, start, folder=folder)
     resumed = program(*typed, "ckpt_path=last", folder=folder)
-    assert "MAC accuracy" in capsys.readouterr().out
+    assert "MAC steps" in capsys.readouterr().out
     before = checkpoint.describe(resumed.checkpoint).started_from
     assert before["all"][0] == trained.mac.value
 

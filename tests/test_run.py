@@ -103,7 +103,7 @@ def test_a_fit_ends_with_its_results_and_what_they_compare_with(program, capsys)
     finished = program("model=mac")
     said = capsys.readouterr().out
     assert f"{100 * finished.value:.1f} %" in said
-    assert re.search(r"the commonest answer to each kind of question: \d+\.\d %\n$", said)
+    assert re.search(r"the commonest answer to each type of question: \d+\.\d %\n$", said)
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_a_run_says_what_it_starts_from(trained, program, capsys):
     said = capsys.readouterr().out
     assert f"starting from the MAC in {trained.mac.last}" in said
     assert f"({100 * trained.mac.value:.1f} % on validation)" in said
-    assert "MAC accuracy" in said
+    assert "MAC steps" in said
     start = checkpoint.started_from(checkpoint.describe(dact.checkpoint))
     assert start["all"].accuracy == trained.mac.value
 

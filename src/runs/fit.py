@@ -159,7 +159,8 @@ def _report(
     train, val = (data.dataset(split) for split in data.splits_of("fit"))
     floors = answer_priors(train.questions, val.questions, val.positions)
     show(module.results, f"{folder.name}: validation", baseline=baseline, floors=floors)
-    say(f"the commonest answer to each type of question: {100 * floors['all']:.1f} % right")
+    guessing = 100 * floors["all"]
+    say(f"guessing is to give the commonest answer to each type of question: {guessing:.1f} %")
     last = folder / run_folder.CHECKPOINTS / run_folder.LAST
     if data.other_split and data.other_split != data.val_split and last.exists():
         typed = command_line.for_shell([command_line.quote_path(f"ckpt_path={last}")])
