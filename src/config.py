@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from dact import command_line, run_folder, sweeps
 from dact.errors import UserError
 from dact.options import BEYOND_THE_MAC, FUNCTION_IN_CHECKPOINT, BackboneOptions, NetworkOptions
-from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig
+from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig, GenerateOptions
 
 #: Options of loggers that name one run.
 NAMES_OF_A_RUN = tuple(
@@ -233,7 +233,11 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
     """
     keys = {command_line.key_of(text) for text in typed if not _chooses_nothing(text)}
     _check_decided(config, saved, keys)
-    taken: dict[str, Any] = {"model": dict(saved["model"]), "ponder": saved["ponder"]}
+    # What a checkpoint of before does not say was not there yet, whatever its default is today.
+    taken: dict[str, Any] = {
+        "model": asdict(NetworkOptions()) | saved["model"],
+        "ponder": saved["ponder"],
+    }
     taken["model"] |= {"compile": config.model.compile, "compile_mode": config.model.compile_mode}
     for key in keys:
         if key.startswith("model."):
@@ -242,6 +246,10 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
     if not keys & {"data", "experiment"}:
         typed_data = {key.removeprefix("data.").partition(".")[0] for key in keys}
         own = {name: value for name, value in saved["data"].items() if name not in typed_data}
+        if own.get("generate"):
+            own["generate"] = (
+                dict.fromkeys(f.name for f in fields(GenerateOptions)) | own["generate"]
+            )
         taken["data"] = own
         if "threads" not in keys:
             taken["threads"] = own.get("threads", config.threads)

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 from clevr_files import make_scene
+from conftest import compose
+from omegaconf import OmegaConf
 
-from dact import checkpoint, checkpoint_file
+from dact import checkpoint, checkpoint_file, config
 from dact.datamodules import build_datamodule
 from dact.datamodules.features import ObjectStates
 from dact.datamodules.scene_states import FEATURE_DIM, is_current, pack_scene_states, scene_state
@@ -113,3 +115,17 @@ def test_attention_on_the_background_gets_no_frame_and_fades_the_objects():
     boxes = np.array([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]], np.float32)
     (frame,) = frames(np.array([0.2, 0.0, 0.8], np.float32), boxes)
     assert frame == (0, 0, 0.5, 0.5, 0.25)
+
+
+@pytest.mark.usefixtures("configured")
+def test_what_a_checkpoint_of_before_does_not_say_was_not_there():
+    """Defaults that came later are not those of its data and network."""
+    now = config.resolve(compose("model=dact"))
+    saved = OmegaConf.to_container(compose("model=dact"), resolve=True)
+    del saved["model"]["step_loss"]
+    for name in ("mix", "objects", "max_hops"):
+        del saved["data"]["generate"][name]
+    evaluated = config.for_evaluation(now, saved, [])
+    assert (now.model.step_loss, evaluated.model.step_loss) == (0.8, 0)
+    recipe = config.data_options(evaluated.data, seed=0)["generate"]
+    assert recipe.keys() == {"seed", "images", "questions_per_image", "drawings"}

@@ -72,9 +72,12 @@ class MadeOnFirstUse(VQADataModule):
         made = json.loads(path.read_text("utf-8")) if path.exists() else self.recipe
         for name, wanted in self.recipe.items():
             if made.get(name) != wanted:
+                options = f"data.generate.{name}={made.get(name)}, not {wanted}"
+                if isinstance(wanted, Mapping):
+                    options = f"another data.generate.{name}"
                 raise UserError(
-                    f"{self.root} was made with data.generate.{name}={made.get(name)}, not "
-                    f"{wanted}: delete it, or give another data.root"
+                    f"{self.root} was made with {options}: delete it, give another data.root, or "
+                    "take it as it is with data.generate=null"
                 )
 
 
