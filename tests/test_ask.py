@@ -60,6 +60,7 @@ def pictured(tmp_path_factory):
     return root, fitted
 
 
+@pytest.mark.slow
 def test_a_checkpoint_knows_what_made_its_features(pictured):
     _, fitted = pictured
     known = restore(fitted.last).description.backbone
@@ -104,6 +105,7 @@ def test_the_answer_is_that_of_prediction(trained, evaluate, mini_root, tmp_path
         assert done.stdout.startswith(f"{expected}{predicted['steps']} of 3 steps)")
 
 
+@pytest.mark.slow
 def test_unknown_words_are_named(trained, mini_root, tmp_path):
     scenes = mini_root / "scenes" / "CLEVR_val_scenes.json"
     common = ("--checkpoint", trained.dact.last, "--scene", scenes, "--index", 0)
@@ -192,6 +194,7 @@ def test_what_a_visitor_does_wrong_is_said(demo, tmp_path):
         demo.answer(demo.picks[0][0], "")
 
 
+@pytest.mark.slow
 def test_pictures_can_be_uploaded_where_the_backbone_is_known(pictured, tmp_path):
     from demo import Demo
 

@@ -86,6 +86,7 @@ def test_a_checkpoint_of_before_is_asked_about_objects_alone(trained, tmp_path):
     assert not knowledge.view.background
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_before_is_evaluated_on_the_rows_it_was_trained_on(
     trained, evaluate, tmp_path
 ):

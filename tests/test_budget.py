@@ -50,6 +50,7 @@ def test_a_budget_goes_on_where_it_was():
     assert adapted(after, steps[2:], rates=rates[2:], start=7.0) == whole[2:]
 
 
+@pytest.mark.slow
 def test_more_steps_than_wanted_become_fewer_and_fewer_become_more(program):
     """On the training set: the halting unit follows whichever way τ goes."""
     typed = ("model=dact", "ponder=budget", "warm_start=none", "trainer.max_epochs=12")
@@ -69,6 +70,7 @@ def test_more_steps_than_wanted_become_fewer_and_fewer_become_more(program):
     assert taken[2.7] > 2.2
 
 
+@pytest.mark.slow
 def test_a_stopped_run_keeps_its_budget(program, tmp_path):
     typed = ("model=dact", "ponder=budget", "ponder.target_steps=2", "warm_start=none")
     typed += ("trainer.max_epochs=2", "optimizer.ema_decay=0.8")
@@ -154,6 +156,7 @@ def test_agreement_is_a_share_of_questions_whatever_the_batches():
     assert metric.compute() == 3 / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bound",
     [
@@ -201,6 +204,7 @@ def test_other_bounds_are_compared_on_request(evaluate, decided, capsys):
 # PonderNet.
 
 
+@pytest.mark.slow
 def test_pondernet_from_training_to_predictions(program, evaluate, trained, tmp_path):
     fitted = program("model=pondernet", f"warm_start={trained.mac.last}")
     saved = checkpoint.describe(fitted.checkpoint).config
@@ -216,6 +220,7 @@ def test_pondernet_from_training_to_predictions(program, evaluate, trained, tmp_
     assert [line["steps"] for line in json_lines(first)] != [line["steps"] for line in lines]
 
 
+@pytest.mark.slow
 def test_a_stopped_pondernet_goes_on_as_if_it_had_not_been(program, tmp_path):
     typed = ("model=pondernet", "warm_start=none", "trainer.max_epochs=2")
     whole = program(*typed)

@@ -127,6 +127,7 @@ def test_sentences_can_be_answered():
     assert kinds == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(parity.POLICIES))
 def test_parity_is_learned_a_little(name):
     model, policy = parity.train(name, ponder=1e-2, size=3, steps=3, seed=0, updates=400)
@@ -136,6 +137,7 @@ def test_parity_is_learned_a_little(name):
     assert 1 <= halted.steps.min() <= halted.steps.max() <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(encoder.POLICIES))
 def test_the_encoder_learns_a_little(name):
     model, policy = encoder.train(name, ponder=1e-2, layers=2, seed=0, updates=150)
