@@ -1,4 +1,4 @@
-"""Make clevr_mini, or clevr_depth or gqa_mini (`run.py` does so by itself on first use).
+"""Make clevr_mini, clevr_depth or gqa_mini (`run.py` does so by itself on first use).
 
 `python scripts/make_clevr_mini.py [data=…] [data.root=…] [data.generate.images.train=…] …`
 """

@@ -11,7 +11,7 @@ from dact.models.network import VQAOutput
 
 #: Longer programs share a group; CLEVR's longest has 24 nodes.
 MAX_PROGRAM_LENGTH = 40
-#: Questions that need more reads share a group; CLEVR's need 4 at most.
+#: Questions that need more reads share a group; those of CLEVR's own generator need 2 at most.
 MAX_READS = 20
 
 

@@ -124,8 +124,10 @@ def test_a_dead_process_of_this_machine_holds_nothing(tmp_path, flock_says):
     dead = multiprocessing.get_context("spawn").Process()
     dead.start()
     dead.join()
-    (tmp_path / ".lock.held").write_text(f"{dead.pid}\n{socket.gethostname()}\n")
-    held_run_folder(tmp_path)
+    held = tmp_path / ".lock.held"
+    held.write_text(f"{dead.pid}\n{socket.gethostname()}\n")
+    with run_folder.taken(tmp_path):
+        assert held.read_text().startswith(f"{os.getpid()}\n")
 
 
 @pytest.mark.parametrize("number", [None, errno.ENOSYS])

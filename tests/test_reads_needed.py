@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,11 @@ def test_the_theorem_holds_on_real_format_questions(kind):
     places, contested = check_theorem(Path(os.environ["DACT_CLEVR_DIR"]) / kind, "val")
     assert places > 250
     assert contested > 100
+
+
+@pytest.mark.skipif("DACT_CLEVR_DIR" not in os.environ, reason="needs real-format questions")
+def test_questions_of_clevrs_own_generator_need_two_reads_at_most():
+    """The figures in docs/data.md."""
+    root = Path(os.environ["DACT_CLEVR_DIR"]) / "symbolic"
+    asked = json.loads((root / "questions" / "CLEVR_val_questions.json").read_text())["questions"]
+    assert Counter(reads_needed(one["program"]) for one in asked) == {1: 466, 2: 534}

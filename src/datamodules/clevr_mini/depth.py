@@ -90,6 +90,7 @@ def begin(chunk: Chunk, rng: random.Random) -> Ask:
     depths = itertools.cycle(range(options.max_depth + 1))
 
     def ask(index: int) -> tuple[dict, list[dict]]:
+        """A ring, and questions that name each of its objects at most once at a distance."""
         scene = sample_scene(rng, index, chunk.split, ring)
         chosen: dict[int, list[dict]] = {}  # objects that are still to be named, by depth
         questions = []
