@@ -17,7 +17,7 @@ from dact.checkpoint import (
 from dact.datamodules.provenance import check_same
 from dact.datamodules.vocabulary import Vocabulary
 from dact.errors import UserError
-from dact.options import NetworkOptions, PonderOptions
+from dact.options import CHOSEN_IN_EVALUATION, NetworkOptions, PonderOptions
 
 _KINDS = {"model": NetworkOptions, "ponder": PonderOptions}
 #: Options that a run keeps to its end, by group; None: all of `_KINDS`.
@@ -121,7 +121,7 @@ def check_resumable(
                 was, now = (
                     embedding_options(model)["trainable"] for model in (before, config[group])
                 )
-            if was != now and not name.startswith("halting"):
+            if was != now and not name.startswith(CHOSEN_IN_EVALUATION):
                 raise UserError(
                     f"{source} was trained with {group}.{name}={was}, not {now}: go on with that, "
                     "or start a run of its own without ckpt_path"

@@ -137,6 +137,7 @@ def _check_model(model: ModelConfig) -> None:
     _one_of("model.compile_mode", model.compile_mode, COMPILE_MODES)
     _number("model.train_halt_eps", model.train_halt_eps, 0, 1)
     _number("model.step_loss", model.step_loss, 0, 1)
+    _number("model.eval_steps", model.eval_steps, 1, 1000)
     for name in ("max_steps", "embedding_dim", "stem_kernel"):
         _number(f"model.{name}", getattr(model, name), 1)
     _number("model.dim", model.dim, 2)

@@ -19,7 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from dact import command_line, run_folder, sweeps
 from dact.errors import UserError
-from dact.options import BEYOND_THE_MAC, FUNCTION_IN_CHECKPOINT, BackboneOptions, NetworkOptions
+from dact.options import (
+    BEYOND_THE_MAC,
+    CHOSEN_IN_EVALUATION,
+    FUNCTION_IN_CHECKPOINT,
+    BackboneOptions,
+    NetworkOptions,
+)
 from dact.schema import Config, DataConfig, DownloadConfig, ExtractionConfig, GenerateOptions
 
 #: Options of loggers that name one run.
@@ -181,9 +187,9 @@ def mac_overrides(config: Config, typed: Iterable[str]) -> list[str]:
 
 def _check_decided(config: Config, saved: Mapping[str, Any], keys: Collection[str]) -> None:
     """Refuse what was typed of a network that is not the checkpoint's."""
-    free = ("model.halting", "model.compile")
+    free = (*CHOSEN_IN_EVALUATION, "compile")
     for key in sorted(keys):
-        if key.startswith("model.") and not key.startswith(free):
+        if key.startswith("model.") and not key.removeprefix("model.").startswith(free):
             raise UserError(f"{key} is decided by the checkpoint: leave it out")
     for option in ("name", "dim", "max_steps") if "experiment" in keys else ():
         was, now = saved["model"][option], getattr(config.model, option)

@@ -78,8 +78,8 @@ class VQALitModule(pl.LightningModule):
         self.decay = decay
         self.max_steps = max_steps
         self.seed = seed
-        self.val_metrics = AnswerMetrics(type_names, network.policy.max_steps)
-        self.test_metrics = AnswerMetrics(type_names, network.policy.max_steps)
+        self.val_metrics = AnswerMetrics(type_names, network.max_steps)
+        self.test_metrics = AnswerMetrics(type_names, network.max_steps)
         self.losses = LossMeans()
         self.agreement: Agreement | None = None
         """If given, evaluation also takes all steps, and counts where that changes the answer."""

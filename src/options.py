@@ -22,9 +22,12 @@ BEYOND_THE_MAC = (
     "halting_exit",
     "train_halt_eps",
     "step_loss",
+    "eval_steps",
     "epsilon",
     "prior",
 )
+#: What the names of those options of a network begin with that may differ from its checkpoint's.
+CHOSEN_IN_EVALUATION = ("halting", "eval_steps")
 #: What becomes of questions about images that have no features.
 MISSING_IMAGES = ("refuse", "skip")
 #: What to say where nobody but a checkpoint names a function, which would be imported and called.
@@ -142,6 +145,8 @@ class NetworkOptions:
     """ε in 0..1: a DACT in training lets an example go once p_n < ε; 0 never, as in the paper."""
     step_loss: float = 0.0
     """λ in 0..1: share of the answer loss on the answers of single steps; 0 in the papers."""
+    eval_steps: int | None = None
+    """The most steps in evaluation, if not N; beyond N the last step's W_N is used again."""
     read_dropout_mode: str = "per_step"
     """A fresh read dropout mask each step, as in the paper, or one for all steps (variational)."""
     epsilon: float = 0.01

@@ -69,7 +69,7 @@ class Reasoner:
     @property
     def max_steps(self) -> int:
         """N, the most steps that the network takes."""
-        return self.network.policy.max_steps
+        return self.network.max_steps
 
     def ask(self, question: str, features: Tensor, num_cells: int) -> Reasoning:
         """Answer one question about one image.

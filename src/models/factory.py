@@ -51,6 +51,7 @@ def build_network(
         feature_scale=options.feature_scale,
         halting_exit=options.halting_exit,
         step_loss=options.step_loss,
+        eval_steps=options.eval_steps,
     )
 
 

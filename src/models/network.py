@@ -54,6 +54,8 @@ class MACNetwork(nn.Module):
         feature_scale: factor on the image features.
         halting_exit: what halting saves, see `run_steps`: example, batch or never.
         step_loss: share in 0..1 of the training loss on single steps' answers, see `StepLoss`.
+        eval_steps: the most steps in evaluation, also more than in training: those beyond the N of
+            the cell use its last W_N again; None for N.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class MACNetwork(nn.Module):
         feature_scale: float = 1.0,
         halting_exit: str = "example",
         step_loss: float = 0.0,
+        eval_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -76,6 +79,20 @@ class MACNetwork(nn.Module):
         self.feature_scale = feature_scale
         self.halting_exit = halting_exit
         self.step_loss = step_loss
+        self.eval_steps = eval_steps
+
+    @property
+    def max_steps(self) -> int:
+        """The most steps that a question takes in evaluation."""
+        return self.eval_steps or self.policy.max_steps
+
+    @property
+    def _policy(self) -> HaltingPolicy:
+        """What decides on the steps in the present mode."""
+        if not self.training:
+            same = self.max_steps == self.policy.max_steps
+            return self.policy if same else self.policy.with_steps(self.max_steps)
+        return StepLoss(self.policy, self.step_loss) if self.step_loss else self.policy
 
     @property
     def gate(self) -> Gate | None:
@@ -113,19 +130,18 @@ class MACNetwork(nn.Module):
 
     def step(self, state: MACState, inputs: MACInputs, n: int) -> tuple[MACState, Step]:
         """Reasoning step n, counted from 1, and its answer."""
-        state, gate_input, trace = self.cell(state, inputs.questions.plan[:, n - 1], inputs)
+        plan = inputs.questions.plan
+        position = min(n, plan.shape[1]) - 1
+        state, gate_input, trace = self.cell(state, plan[:, position], inputs)
         logits = self.head(state.memory, inputs.questions.for_answer)
         return state, Step(logits, gate_input, trace)
 
     def forward(self, batch: VQABatch, *, trace: bool = False) -> VQAOutput:
         """Answer a batch; `trace` records attention and the running answer of every step."""
         inputs = self.cell.prepare(*self.encode(batch))
-        policy: HaltingPolicy = self.policy
-        if self.training and self.step_loss:
-            policy = StepLoss(policy, self.step_loss)
         halted, record = run_steps(
             self,
-            policy,
+            self._policy,
             inputs,
             trace=trace,
             early_exit=self.halting_exit,
@@ -134,9 +150,9 @@ class MACNetwork(nn.Module):
         return VQAOutput(*halted, trace=None if record is None else _network_trace(record))
 
     def answer_in_full(self, batch: VQABatch) -> VQAOutput:
-        """What a DACT says after all N steps, whatever its halting bound."""
+        """What a DACT says after all steps, whatever its halting bound."""
         inputs = self.cell.prepare(*self.encode(batch))
-        halted, _ = run_steps(self, self.policy.without_halting(), inputs, early_exit="never")
+        halted, _ = run_steps(self, self._policy.without_halting(), inputs, early_exit="never")
         return VQAOutput(*halted)
 
 

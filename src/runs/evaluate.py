@@ -156,7 +156,7 @@ def _score(
 
 def _say_agreement(module: VQALitModule) -> None:
     """What a bound saves, and what it changes."""
-    most, taken = module.network.policy.max_steps, module.results["all"].steps
+    most, taken = module.network.max_steps, module.results["all"].steps
     say(
         f"against all {most} steps: the same answer to {100 * module.agreed:.2f} % of "
         f"questions, {most - taken:.2f} steps saved"

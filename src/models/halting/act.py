@@ -1,6 +1,7 @@
 """Adaptive computation time."""
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,12 @@ class ACT(nn.Module):
     def may_halt(self) -> bool:
         """See `HaltingPolicy`: always, in training too."""
         return True
+
+    def with_steps(self, max_steps: int) -> Self:
+        """See `HaltingPolicy`."""
+        other = copy.copy(self)
+        other.max_steps = max_steps
+        return other
 
     def start(self, step: Step) -> ACTState:
         """See `HaltingPolicy`."""

@@ -114,6 +114,15 @@ class DACT(nn.Module):
         full.bound = None
         return full
 
+    def with_steps(self, max_steps: int) -> Self:
+        """See `HaltingPolicy`; a budget stays the same number of steps."""
+        other = copy.copy(self)
+        other.max_steps = max_steps
+        if isinstance(self.bound, partial) and self.bound.func is budget_bound:
+            budget = self.max_steps - self.bound.keywords["least_remaining"]
+            other.bound = partial(budget_bound, least_remaining=max_steps - budget)
+        return other
+
     def start(self, step: Step) -> DACTState:
         """See `HaltingPolicy`."""
         zeros = zeros_for(step)

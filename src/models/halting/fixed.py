@@ -1,6 +1,6 @@
 """No halting: the same number of steps for everyone."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,10 @@ class FixedSteps(nn.Module):
     def may_halt(self) -> bool:
         """See `HaltingPolicy`: never."""
         return False
+
+    def with_steps(self, max_steps: int) -> Self:
+        """See `HaltingPolicy`."""
+        return type(self)(max_steps)
 
     def start(self, step: Step) -> FixedState:
         """See `HaltingPolicy`."""

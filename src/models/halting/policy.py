@@ -4,7 +4,7 @@ B examples, A answers, N maximum steps, n current step (from 1), G size of the h
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -44,6 +44,9 @@ class HaltingPolicy(Protocol):
     @property
     def may_halt(self) -> bool:
         """Whether any example may halt before step N, in the present mode."""
+
+    def with_steps(self, max_steps: int) -> Self:
+        """The same policy, of the same halting unit, that takes at most so many steps."""
 
     def start(self, step: Step) -> Any:
         """State before the first step; `step` only tells shapes, dtype and device."""

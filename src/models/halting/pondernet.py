@@ -1,6 +1,7 @@
 """PonderNet: halting as a latent variable with a geometric prior."""
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,7 @@ class PonderNet(nn.Module):
         super().__init__()
         self.halting = halting
         self.max_steps = max_steps
+        self.rate = prior
         self.prior = truncated_geometric(prior, max_steps)
         self.sampled = sampled
 
@@ -69,6 +71,12 @@ class PonderNet(nn.Module):
     def may_halt(self) -> bool:
         """See `HaltingPolicy`: in evaluation."""
         return not self.training
+
+    def with_steps(self, max_steps: int) -> Self:
+        """See `HaltingPolicy`; the prior is that of so many steps."""
+        other = copy.copy(self)
+        other.max_steps, other.prior = max_steps, truncated_geometric(self.rate, max_steps)
+        return other
 
     def start(self, step: Step) -> PonderNetState:
         """See `HaltingPolicy`."""

@@ -1,6 +1,6 @@
 """Training every step's own answer, whatever the halting policy makes of them."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ class StepLoss:
         self.policy = policy
         self.share = share
         self.max_steps = policy.max_steps
+
+    def with_steps(self, max_steps: int) -> Self:
+        """See `HaltingPolicy`."""
+        return type(self)(self.policy.with_steps(max_steps), self.share)
 
     def start(self, step: Step) -> StepLossState:
         """See `HaltingPolicy`."""
