@@ -68,7 +68,7 @@ def _place(rng: random.Random, camera: Camera, things: list[dict]) -> list[dict]
         for _ in range(RETRIES):
             x = round(rng.uniform(-AREA, AREA), 6)
             y = round(rng.uniform(-AREA, AREA), 6)
-            if all(_apart(x - u, y - v, radius + r) for u, v, r in taken):
+            if _is_free(x, y, radius, taken):
                 break
         else:
             return None
@@ -88,13 +88,21 @@ def _place(rng: random.Random, camera: Camera, things: list[dict]) -> list[dict]
     return objects
 
 
-def _apart(dx: float, dy: float, radii: float) -> bool:
-    """Whether two objects at offset (dx, dy) keep both the gap and the margins."""
-    return (
-        math.hypot(dx, dy) - radii >= GAP
-        and abs(dx * _RIGHT[0] + dy * _RIGHT[1]) >= MARGIN
-        and abs(dx * _BEHIND[0] + dy * _BEHIND[1]) >= MARGIN
-    )
+def _is_free(x: float, y: float, radius: float, taken: list[tuple[float, float, float]]) -> bool:
+    """Whether a circle around (x, y) keeps both the gap and the margins to all others.
+
+    Most places are tried in vain, so this is one loop without calls, the likeliest refusal first.
+    """
+    right_x, right_y, behind_x, behind_y = *_RIGHT[:2], *_BEHIND[:2]
+    for u, v, other in taken:
+        dx, dy = x - u, y - v
+        if (
+            -MARGIN < dx * right_x + dy * right_y < MARGIN
+            or -MARGIN < dx * behind_x + dy * behind_y < MARGIN
+            or math.hypot(dx, dy) - (radius + other) < GAP
+        ):
+            return False
+    return True
 
 
 # Where an object's outline is looked at: its centre and points on circles around it, in radii.
