@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from dact.datamodules.clevr_mini.attributes import ATTRIBUTES, VALUES
 
-# Share of each group among the questions. Nearly half share an attribute with an object that has to
-# be found first: such questions need two reads (see dact.datamodules.reads_needed), and a network
+# Share of each group among the questions. Half share an attribute with an object that has to be
+# found first: such questions need two reads (see dact.datamodules.reads_needed), and a network
 # learns to make them within minutes only if there are many. Groups with share 0 are CLEVR's others.
 MIX = {
     "zero_hop": 0.2,
@@ -21,18 +21,19 @@ MIX = {
     "one_hop_set": 0.0,
     "two_hop_set": 0.0,
     "three_hop_set": 0.0,
-    "same_attribute": 0.45,
+    "same_attribute": 0.5,
     "equal_attribute": 0.1,
     "equal_attribute_hop": 0.0,
-    "compare_integer": 0.15,
+    "compare_integer": 0.1,
     "single_and": 0.0,
     "single_or": 0.0,
 }
 # Wanted share of each count among count questions: high counts are rare in small scenes.
 COUNT_SHARES = {"0": 0.27, "1": 0.32, "2": 0.24, "3": 0.11, "4": 0.04, "5": 0.015, "6": 0.005}
 # How often counting and existence are asked relative to one of the four queries of their group.
-COUNT_WEIGHT = 6.0
-EXIST_WEIGHT = 4.0
+# Queries say most about an object that was found, so more of them teach the second read sooner.
+COUNT_WEIGHT = 3.0
+EXIST_WEIGHT = 2.0
 
 
 class Family(NamedTuple):
