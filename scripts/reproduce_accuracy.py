@@ -39,7 +39,8 @@ def more_steps_do_not_hurt(
         both = sorted(means[fewer].keys() & means[more].keys())
         gain = interval(np.mean([means[more][seed] - means[fewer][seed] for seed in both], 0))
         outcomes.append(True if gain.low > -HARM else False if gain.high < -HARM else None)
-        notes.append(f"from {fewer} to {more}: {gain.text(2, 100)}")
+        seeds = f"{len(both)} seed{'s'[: len(both) - 1]}"
+        notes.append(f"from {fewer} to {more}, {seeds}: {gain.text(2, 100)}")
     return Claim(
         "C4",
         f"A larger N costs DACT (τ = {USUAL}) no accuracy to speak of: less than {100 * HARM:g} "
@@ -52,7 +53,7 @@ def more_steps_do_not_hurt(
             f"Gain in points, mean over seeds that both N have: {'; '.join(notes)}. Intervals are "
             "over resampled images, so they say nothing about other trainings."
         ],
-        f"gain {'; '.join(notes)}",
+        f"gain in points {'; '.join(notes)}",
     )
 
 
@@ -82,5 +83,5 @@ def same_answers(
         verdict(outcomes),
         rows,
         [],
-        "; ".join(f"{row[3]} of {row[2]} by `{row[0]}`" for row in rows[1:]),
+        "changed " + "; ".join(f"{row[3]} of {row[2]} by `{row[0]}`" for row in rows[1:]),
     )

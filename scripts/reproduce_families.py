@@ -1,7 +1,7 @@
 """The claims of the paper about steps and what is asked: C3, in two parts."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,10 +100,11 @@ def follows_length(networks: Sequence[Answered], questions: Questions, draws: Re
             "Types differ in the length of their programs and in their steps, so a correlation "
             "over all questions may be one of types: columns within types compare questions of one "
             "type, types weighted by their size. Reads needed are "
-            "[what a question cannot do without](data.md#reads-needed); nan is said where they, or "
+            "[what a question cannot do without](data.md#reads-needed). A dash is where they, or "
             "the steps, do not vary.",
             "The same over families of questions, of each of which mean steps, mean program length "
-            "and mean reads are taken:",
+            "and mean reads are taken. Programs have a filter for each word here, and one for each "
+            "noun where the paper's families were counted.",
             table(rows_of_families),
         ],
         f"{_told('questions', judged)}; {_told('families', judged_families)}",
@@ -130,11 +131,16 @@ def _counts(judged: Sequence[Correlations]) -> str:
 
 def _told(what: str, judged: Sequence[Correlations]) -> str:
     """Means over seeds."""
-    columns = zip(*judged, strict=True)
-    means = [f"{statistics.fmean(one.value for one in column):.2f}" for column in columns]
+    means = [_mean_text(column) for column in zip(*judged, strict=True)]
     if not means:
         return NOTHING
     return "{}: length {} (within types {}), reads {} ({})".format(what, *means)
+
+
+def _mean_text(found: Iterable[Interval]) -> str:
+    """Over seeds in which something can be said."""
+    known = [one.value for one in found if one.value == one.value]
+    return f"{statistics.fmean(known):.2f}" if known else NOTHING
 
 
 class Shares(NamedTuple):
@@ -206,7 +212,7 @@ def _mean(values: NDArray[np.float64]) -> str:
 
 
 def _shares_told(judged: Sequence[Shares]) -> str:
-    means = [f"{statistics.fmean(one.value for one in c):.2f}" for c in zip(*judged, strict=True)]
+    means = [_mean_text(column) for column in zip(*judged, strict=True)]
     return (
         "η²: families {}, types {}; types in family means: {}".format(*means) if means else NOTHING
     )

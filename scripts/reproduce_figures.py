@@ -16,7 +16,7 @@ from dact.runs.compare import describe_run
 
 #: What is trained otherwise than the groups that it is compared with.
 OTHERWISE = {"mac_on": "trained on", "paper_rule": "the paper's rule"}
-PANELS = "here", "the paper, on CLEVR, 12 steps at most"
+PANELS = "here", "the paper, on CLEVR, N = 12"
 
 
 def settings_table(networks: Sequence[Answered]) -> list[Setting]:

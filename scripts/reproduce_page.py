@@ -12,7 +12,7 @@ from reproduce_verdict import NOTHING, Claim, spread_text, table, text_of
 from dact.explain.sweep import Setting
 from dact.options import ADAPTIVE_NETWORKS
 
-#: What groups of the plan are called; others have their own names.
+#: What groups of the plan are called, but for those with another N.
 GROUPS = {
     "mac": "MAC, one schedule",
     "mac_on": "MAC, trained on",
@@ -22,7 +22,6 @@ GROUPS = {
     "act": "ACT",
     "pondernet": "PonderNet",
     "budget": "DACT to a number of steps",
-    "steps": "other N",
 }
 #: How near a training to a number of steps must come.
 NEAR = 0.2
@@ -137,7 +136,13 @@ def summary(claims: Sequence[Claim]) -> str:
 
 def recipes_table(networks: Sequence[Answered]) -> str:
     """How each group was trained: what is equal and what is not."""
-    head = ["", "networks", "epochs", "learning rate", "share of the loss on single steps"]
+    head = [
+        "",
+        "networks",
+        "epochs of its own",
+        "learning rate",
+        "share of the loss on single steps",
+    ]
     rows = [[*head, "bias of the unit"]]
     found: dict[tuple[str, ...], int] = {}
     for one in networks:
@@ -145,14 +150,16 @@ def recipes_table(networks: Sequence[Answered]) -> str:
         model, training = config["model"], config.get("trainer", {})
         halts = one.restored.model in ADAPTIVE_NETWORKS or one.restored.model == "mac_gate"
         cells = (
-            GROUPS.get(one.training.group, one.training.group),
+            GROUPS.get(one.training.group, f"{one.kind}, other N"),
             str(training.get("max_epochs")),
             f"{model['recipe']['learning_rate']:g}",
             f"{model['step_loss']:g}",
             f"{model['gate']['bias']:g}" if halts else NOTHING,
         )
         found[cells] = found.get(cells, 0) + 1
-    rows += [[name, str(count), *rest] for (name, *rest), count in found.items()]
+    order = list(GROUPS.values())
+    every = sorted(found.items(), key=lambda item: (*order, item[0][0]).index(item[0][0]))
+    rows += [[name, str(count), *rest] for (name, *rest), count in every]
     return table(rows)
 
 

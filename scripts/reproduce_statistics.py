@@ -20,7 +20,13 @@ class Interval(NamedTuple):
     high: float
 
     def text(self, digits: int = 2, factor: float = 1.0) -> str:
-        """As in tables."""
+        """As in tables; a dash where nothing can be said.
+
+        >>> Interval(0.5, 0.25, 1.0).text(), Interval(math.nan, math.nan, math.nan).text()
+        ('0.50 (0.25 to 1.00)', '—')
+        """
+        if math.isnan(self.value):
+            return "—"
         numbers = (f"{factor * number:.{digits}f}" for number in self)
         return "{} ({} to {})".format(*numbers)
 

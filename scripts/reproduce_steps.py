@@ -113,5 +113,5 @@ def time_falls_with_steps(networks: Sequence[Answered], timed: int) -> Claim:
             f"Steps and time of the first {timed} questions, answered at once; networks in turns "
             "in one process, median of five rounds."
         ],
-        f"ρ = {rows[1][2]}, {rows[1][4]} ms for each step of DACT",
+        f"DACT: rank correlation {rows[1][2]}, {rows[1][4]} ms for each step",
     )

@@ -45,7 +45,7 @@ def test_more_steps_do_not_hurt(right, said):
         [str(n), "1", "70.0" if n == 5 else ""] for n in sizes
     ]
     gain = 100 * (shares(*right[1]).mean() - 0.9)
-    assert f"from 5 to 8: {gain:.2f} (" in claim.notes[0]
+    assert f"from 5 to 8, 1 seed: {gain:.2f} (" in claim.notes[0]
 
 
 def test_a_gain_is_that_of_the_mean_over_seeds():
@@ -56,7 +56,7 @@ def test_a_gain_is_that_of_the_mean_over_seeds():
     ]
     claim = accuracy.more_steps_do_not_hurt(dacts, [], DRAWS)
     assert claim.verdict == HOLDS
-    assert "from 5 to 8: 1.50 (1.50 to 1.50)" in claim.notes[0]
+    assert "from 5 to 8, 2 seeds: 1.50 (1.50 to 1.50)" in claim.notes[0]
 
 
 def test_a_gain_is_of_the_seeds_that_both_have():
@@ -66,7 +66,7 @@ def test_a_gain_is_of_the_seeds_that_both_have():
         for (most, seed), right in {(5, 0): 0.9, (5, 1): 0.2, (8, 0): 0.89}.items()
     ]
     claim = accuracy.more_steps_do_not_hurt(dacts, [], DRAWS)
-    assert claim.here == "gain from 5 to 8: -1.00 (-1.00 to -1.00)"
+    assert claim.here == "gain in points from 5 to 8, 1 seed: -1.00 (-1.00 to -1.00)"
     assert [row[1] for row in claim.rows[1:]] == ["2", "1"]
 
 

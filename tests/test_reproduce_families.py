@@ -36,7 +36,7 @@ def asked(claim, taken, asked_of, kind="dact"):
         ([1, 2, 3, 4], HOLDS, "1.00 (1.00 to 1.00)"),
         ([4, 3, 2, 1], FAILS, "-1.00 (-1.00 to -1.00)"),
         ([1, 2, 2, 1], OPEN, "0.00 (0.00 to 0.00)"),
-        ([2, 2, 2, 2], OPEN, "nan (nan to nan)"),
+        ([2, 2, 2, 2], OPEN, "—"),
     ],
 )
 def test_steps_follow_the_length_of_programs(taken, said, numbers):
@@ -149,7 +149,7 @@ def test_of_other_networks_nothing_is_claimed(claim):
         ([1, 1, 3, 3], HOLDS, "1.00 (1.00 to 1.00)"),
         ([1, 2, 2, 3], HOLDS, "0.50 (0.50 to 0.50)"),
         ([1, 3, 1, 3], FAILS, "0.00 (0.00 to 0.00)"),
-        ([2, 2, 2, 2], OPEN, "nan (nan to nan)"),
+        ([2, 2, 2, 2], OPEN, "—"),
     ],
 )
 def test_families_differ_in_their_steps(taken, said, share):

@@ -123,7 +123,10 @@ def test_each_ponder_cost_is_an_instance_and_the_papers_rule_is_beside_them():
         "at τ = 5e-3, which the verdict leaves out, it is behind."
     )
     assert [row[6] for row in claim.rows[1:]] == ["—", "+0.32", "+0.41", "—", "+0.33"]
-    assert claim.here.startswith("lead +10.00 at τ = 0; -0.00 at τ = 1e-3; -10.00 at τ = 1e-2; -4")
+    told = "lead in points +10.00 at τ = 0; -0.00 at τ = 1e-3; -10.00 at τ = 1e-2; -4"
+    assert claim.here.startswith(told)
+    assert claim.here.endswith("; best DACT less best MAC -10.00")  # 0.9 of one seed is no setting
+    assert claim.paper.endswith("; best DACT less best MAC +0.18")
     assert "25.0 %" in claim.notes[1]
 
 

@@ -50,10 +50,12 @@ def test_there_are_colours_for_all_kinds_of_a_page(count):
 def test_families_are_points_in_the_colour_of_their_type():
     ours = [FamilyPoint("count", 5.0, 2.0), FamilyPoint("query", 4.5, 1.0)]
     theirs = [FamilyPoint("count", 7.0, 8.0), FamilyPoint("count", 6.0, 9.0)]
-    one, other = sweep_figures.family_panels({"a": ours, "b": theirs}).axes
+    figure = sweep_figures.family_panels({"a": ours, "b": theirs})
+    one, other = figure.axes
     points = [[c.get_offsets().tolist() for c in axes.collections] for axes in (one, other)]
     assert points == [[[[5.0, 2.0]], [[4.5, 1.0]]], [[[7.0, 8.0], [6.0, 9.0]], []]]
-    assert [text.get_text() for text in one.get_legend().get_texts()] == ["count", "query"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["count", "query"]
     first, second = (axes.collections[0].get_facecolor().tolist() for axes in (one, other))
     assert first == second
 

@@ -96,7 +96,8 @@ def family_panels(panels: Mapping[str, Sequence[FamilyPoint]]) -> Figure:
             lengths, steps = [one.length for one in own], [one.steps for one in own]
             axes.scatter(lengths, steps, 16, color=color, alpha=0.8, label=kind)
         axes.set(xlabel="program length", ylabel="mean steps", title=title)
-    every_axes[0].legend(frameon=False, fontsize=7)
+    shown = every_axes[0].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside lower center", ncols=len(types), frameon=False)
     return figure
 
 
