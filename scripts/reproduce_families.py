@@ -18,7 +18,7 @@ from reproduce_statistics import (
     spearman,
     spearman_within,
 )
-from reproduce_verdict import NOTHING, Claim, listed, table, verdict
+from reproduce_verdict import NOTHING, Claim, listed, number, table, verdict
 
 
 class Families(NamedTuple):
@@ -181,7 +181,7 @@ def differs_by_family(
         families = families_of(steps, questions)
         cells = [_mean(families.steps[families.types == n]) for n in present]
         texts = [share.text() for share in found]
-        rows.append([one.label, texts[0], f"{chance:.2f}", *texts[1:], *cells])
+        rows.append([one.label, texts[0], number(chance), *texts[1:], *cells])
         if one.training.group == "dact":
             value, low, _ = found.families
             outcomes.append(None if value != value else low > chance)

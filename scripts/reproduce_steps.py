@@ -8,7 +8,7 @@ import reproduce_paper as paper
 from reproduce_answers import Answered
 from reproduce_lead import by_cost
 from reproduce_statistics import slope, spearman
-from reproduce_verdict import NOTHING, Claim, spread_text, verdict
+from reproduce_verdict import NOTHING, Claim, number, spread_text, verdict
 
 from dact.groups import cost_name
 
@@ -100,7 +100,7 @@ def time_falls_with_steps(networks: Sequence[Answered], timed: int) -> Claim:
         steps = np.array([one.steps[:timed].mean() for one in group])
         times = np.array([one.milliseconds for one in group])
         (start, each), rho = slope(steps, times), spearman(steps, times)
-        rows.append([kind, str(len(group)), f"{rho:.2f}", f"{start:.4f}", f"{each:.4f}"])
+        rows.append([kind, str(len(group)), number(rho), number(start, 4), number(each, 4)])
         if kind == "dact":
             outcomes.append(None if rho != rho else rho > STRONG and each > 0)
     return Claim(

@@ -58,6 +58,15 @@ def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
     return "\n".join([head, marks, *body])
 
 
+def number(value: float, digits: int = 2) -> str:
+    """As in tables; a dash where nothing can be said.
+
+    >>> number(1.0), number(float("nan"))
+    ('1.00', '—')
+    """
+    return f"{value:.{digits}f}" if value == value else NOTHING
+
+
 def percent(value: float) -> str:
     """Of 0..1.
 

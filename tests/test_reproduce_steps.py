@@ -95,6 +95,7 @@ def test_time_follows_steps(times, said):
     assert claim.verdict == said
     line = [float(cell) for cell in claim.rows[1][3:]]
     assert line == pytest.approx(np.polyfit([1, 2, 4], times, 1)[::-1], abs=1e-4)
+    assert (claim.rows[1][2] == "—") == (said == OPEN)
     assert [row[:2] for row in claim.rows[1:]] == [
         ["dact", "3"],
         ["act", "1"],
