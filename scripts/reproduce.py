@@ -2,12 +2,11 @@
 
 `python scripts/reproduce.py [--size small] [--output docs/results.md] [OPTION=VALUE …]`
 
-small (under two hours on two cores) is on clevr_mini, full is the paper's own CLEVR recipe, trial
+small (about two hours on two cores) is on clevr_mini, full is the paper's own CLEVR recipe, trial
 learns nothing. Further options are those of run.py, as `data=clevr data.root=R`. Stopped at any
 time, the same command goes on where it was.
 """
 
-import argparse
 import os
 import shlex
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import reproduce_accuracy as accuracy
+import reproduce_families as families
 import reproduce_page as pages
 import reproduce_steps as steps
 import torch
@@ -30,21 +30,22 @@ from reproduce_answers import (
     of_group,
     open_questions,
 )
-from reproduce_plan import OWNED, SIZES, USUAL, Size, Training, plan
+from reproduce_arguments import arguments
+from reproduce_breakdown import breakdown, by_reads, by_type
+from reproduce_figures import draw, settings_table
+from reproduce_lead import Macs, against_every_mac, beats_mac
+from reproduce_plan import SIZES, USUAL, USUAL_PRIOR, Size, Training, plan
 from reproduce_runs import Trainer, commit, commits, seconds
 from reproduce_statistics import Resamples
 from reproduce_verdict import Claim
 from rich.progress import track
 
-from dact import command_line
 from dact.allocator import keep_freed_memory
 from dact.console import silence_libraries
 from dact.errors import UserError
-from dact.explain import figures
-from dact.explain.sweep import Setting, settings_of, spread, variants
 from dact.one_line import one_line_errors
 from dact.run_folder import write_whole
-from dact.runs.compare import describe_run, measure
+from dact.runs.compare import measure
 
 #: Questions that are answered to take the time.
 TIMED = 256
@@ -52,28 +53,9 @@ TIMED = 256
 FIGURES = "figures"
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
-    parser.add_argument("--work", type=Path, help="of the runs; by default logs/reproduce/SIZE")
-    parser.add_argument("--jobs", type=int, help="trainings at once; by default 2, and 1 for full")
-    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="of run.py, for all")
-    given = parser.parse_args()
-    if given.jobs is not None and given.jobs < 1:
-        raise UserError(f"--jobs {given.jobs}: it must be at least 1")
-    for one in given.options:
-        if "=" not in one:
-            raise UserError(f"{one} is no option: write OPTION=VALUE, as for run.py")
-        if command_line.key_of(one) in OWNED:
-            raise UserError(f"{one}: that is what this program varies, so leave it out")
-    return given
-
-
 def main() -> None:
     """Train, check, write."""
-    given = arguments()
+    given = arguments(__doc__.splitlines()[0])
     silence_libraries()
     keep_freed_memory()
     size = SIZES[given.size]
@@ -93,7 +75,8 @@ def main() -> None:
         seeds=seeds_of(size),
         questions="",
     )
-    write(given.output, work, wanted, size, made)
+    for claim in write(given.output, work, wanted, size, made):
+        print(f"{claim.name} {claim.verdict}\n  here:  {claim.here}\n  paper: {claim.paper}")
     print(f"written: {given.output}")
 
 
@@ -115,18 +98,18 @@ def make_places(output: Path, work: Path) -> None:
 
 
 def seeds_of(size: Size) -> str:
-    """Which networks have which seeds.
+    """How often networks were trained.
 
     >>> seeds_of(SIZES["small"])
-    'Seeds 0, 1, 2 for MAC and DACT; 0 alone with gate, ACT, PonderNet and budgets.'
+    'Seeds are 0, 1, 2; tables say where there is seed 0 alone.'
     """
     seeds = ", ".join(map(str, range(size.seeds)))
-    return f"Seeds {seeds} for MAC and DACT; 0 alone with gate, ACT, PonderNet and budgets."
+    return f"Seeds are {seeds}; tables say where there is seed 0 alone."
 
 
 def write(
     output: Path, work: Path, wanted: Sequence[Training], size: Size, made: pages.Provenance
-) -> None:
+) -> list[Claim]:
     """Answer, measure, check, and write the page and its figures."""
     torch.set_num_threads(1)
     restored = load(work, wanted)
@@ -137,29 +120,32 @@ def write(
         found = answer_all(one.network, questions)
         right = found.answers == questions.right
         networks.append(Answered(training, one, right, found.steps, milliseconds))
-    bounded = answer_dacts(of_group(networks, "dact"), size, questions)
-    ponders = of_group(networks, "pondernet")
-    sampled = {
-        one.training.name: answer_sampled(one.restored.network, questions) for one in ponders
-    }
-    settings = settings_table(networks)
     usual = usual_of(networks)
-    parts = {
-        "Halting bounds": pages.bounds_table(usual, bounded, questions),
-        "Budgets": pages.budgets_table(of_group(networks, "budget")),
-        "PonderNet, likeliest and by lot": pages.sampling_table(ponders, sampled, questions),
-        "All settings": pages.settings_table(settings),
-    }
+    bounded = answer_dacts(of_group(networks, "dact"), size, questions)
     name = restored[0][1].data_name
     made = made._replace(questions=f"the {len(questions.right):,} validation questions of {name}")
-    claims = check(networks, bounded, questions, size)
-    shown = draw(networks, output.parent / FIGURES)
+    draws = Resamples(questions.images)
+    claims = check(networks, bounded, questions, draws, size)
+    drawn = draw(networks, usual, questions, output.parent / FIGURES)
+    shown = {text: f"{FIGURES}/{name}" for text, name in drawn.items()}
+    parts = sections(networks, bounded, questions, draws)
     write_whole(output, pages.page(made, claims, parts, shown))
+    return claims
 
 
-def usual_of(networks: Sequence[Answered]) -> list[Answered]:
-    """The DACTs of the usual ponder cost."""
-    return [one for one in of_group(networks, "dact") if one.cost == float(USUAL)]
+def usual_of(networks: Sequence[Answered], group: str = "dact") -> list[Answered]:
+    """Those of a group that have the usual ponder cost, or prior."""
+    own = of_group(networks, group)
+    if group == "pondernet":
+        priors = [one.restored.description.config["model"]["prior"] for one in own]
+        usual = zip(own, priors, strict=True)
+        return [one for one, prior in usual if prior == float(USUAL_PRIOR)]
+    return [one for one in own if one.cost == float(USUAL)]
+
+
+def macs_of(networks: Sequence[Answered]) -> Macs:
+    """To compare DACT with."""
+    return Macs(of_group(networks, "mac"), of_group(networks, "mac_on"))
 
 
 def answer_dacts(
@@ -186,60 +172,54 @@ def check(
     networks: Sequence[Answered],
     bounded: dict[str, dict[str, Answers]],
     questions: Questions,
+    draws: Resamples,
     size: Size,
 ) -> list[Claim]:
     """All claims."""
-    draws = Resamples(questions.images)
-    dacts, macs, acts = (of_group(networks, group) for group in ("dact", "mac", "act"))
-    others, ponders = of_group(networks, "steps"), of_group(networks, "pondernet")
-    usual = usual_of(networks)
-    shown = [*usual, *(one for one in acts if one.cost == float(USUAL)), *ponders]
+    groups = ("dact", "paper_rule", "act", "pondernet")
+    dacts, ruled, acts, ponders = (of_group(networks, group) for group in groups)
+    others, macs = of_group(networks, "steps"), macs_of(networks)
+    shown = [one for group in groups for one in usual_of(networks, group)]
     wider = [one for one in others if one.restored.model == "dact"]
     plain = [one for one in others if one.restored.model == "mac"]
     return [
-        accuracy.beats_mac(dacts, macs, draws, size),
-        steps.follows_cost(dacts, acts, ponders),
-        steps.follows_length(shown, questions, draws),
-        steps.differs_by_family(shown, questions, draws),
-        accuracy.more_steps_do_not_hurt([*usual, *wider], [*macs, *plain], draws),
+        beats_mac(dacts, ruled, macs, draws, size),
+        steps.follows_cost(dacts, ruled, acts, ponders),
+        families.follows_length(shown, questions, draws),
+        families.differs_by_family(shown, questions, draws),
+        accuracy.more_steps_do_not_hurt(
+            [*usual_of(networks), *wider], [*macs.scheduled, *plain], draws
+        ),
         accuracy.same_answers(dacts, bounded),
-        steps.time_falls_with_steps([*dacts, *acts, *ponders, *macs], TIMED),
+        steps.time_falls_with_steps([*dacts, *acts, *ponders, *macs.scheduled], TIMED),
     ]
 
 
-def settings_table(networks: Sequence[Answered]) -> list[Setting]:
-    """What was trained, as in reports on sweeps."""
-    differences = variants([one.restored.description.config for one in networks])
-    return settings_of(
-        describe_run(one.restored, variant, one.milliseconds)
-        for one, variant in zip(networks, differences, strict=True)
-    )
-
-
-def draw(networks: Sequence[Answered], folder: Path) -> dict[str, str]:
-    """Figures, written; returns their paths relative to the page, by what they show."""
-    settings = settings_table(of_group(networks, "mac", "dact", "act", "pondernet"))
-    costs = {
-        kind: [
-            (cost, spread([one.mean_steps for one in same]))
-            for cost, same in accuracy.by_cost(of_group(networks, kind)).items()
-        ]
-        for kind in ("dact", "act")
+def sections(
+    networks: Sequence[Answered],
+    bounded: dict[str, dict[str, Answers]],
+    questions: Questions,
+    draws: Resamples,
+) -> dict[str, str]:
+    """What the page has besides claims, by its headings."""
+    usual, macs = usual_of(networks), macs_of(networks)
+    named = macs.named
+    shown = {name: named[name] for name in dict.fromkeys([*list(named)[:1], *list(named)[-2:]])}
+    ponders = of_group(networks, "pondernet")
+    sampled = {
+        one.training.name: answer_sampled(one.restored.network, questions) for one in ponders
     }
-    drawn = {
-        "accuracy": (
-            "Accuracy against mean steps",
-            figures.sweep_map(settings, "accuracy", "accuracy", ("dact",)),
-        ),
-        "cost": ("Mean steps against τ, of DACT and ACT", figures.cost_map(costs)),
-        "time": (
-            "Time for a question against mean steps",
-            figures.sweep_map(settings, "milliseconds", "ms per question", ("dact",)),
-        ),
+    dact = {f"DACT, τ = {USUAL}": usual}
+    return {
+        "Against every MAC": against_every_mac(usual, macs, draws),
+        "By type of question": breakdown(by_type(questions), shown, dact, questions),
+        "By reads needed": breakdown(by_reads(questions), shown, dact, questions),
+        "Recipes": pages.recipes_table(networks),
+        "Halting bounds": pages.bounds_table(usual, bounded, questions),
+        "Budgets": pages.budgets_table(of_group(networks, "budget")),
+        "PonderNet, likeliest and by lot": pages.sampling_table(ponders, sampled, questions),
+        "All settings": pages.settings_table(settings_table(networks)),
     }
-    for name, (_, figure) in drawn.items():
-        figures.save_as(figure, folder / f"{name}.svg")
-    return {text: f"{FIGURES}/{name}.svg" for name, (text, _) in drawn.items()}
 
 
 if __name__ == "__main__":

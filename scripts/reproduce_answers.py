@@ -11,6 +11,7 @@ from reproduce_plan import Training
 from reproduce_runs import last_checkpoint
 
 from dact.batch import VQABatch
+from dact.datamodules.prior import guessed_right
 from dact.groups import cost_name
 from dact.models import DACT, MACNetwork
 from dact.models.halting import make_bound
@@ -29,6 +30,10 @@ class Questions(NamedTuple):
     types: NDArray[np.int64]
     type_names: tuple[str, ...]
     images: NDArray[np.int64]
+    reads: NDArray[np.int64]
+    """That their programs need, -1 where there is none."""
+    guessed: NDArray[np.bool_]
+    """Whether the commonest training answer to their type is the right one."""
 
 
 class Answers(NamedTuple):
@@ -78,11 +83,22 @@ class Answered(NamedTuple):
     @property
     def label(self) -> str:
         """As in tables."""
-        config = self.restored.description.config
+        return f"{self.kind}, {self.knob}, seed {self.seed}"
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+        if self.training.group == "paper_rule":
+            return "DACT by the paper's rule"
+        model = self.restored.model
+        return {"pondernet": "PonderNet"}.get(model, model.upper())
+
+    @property
+    def knob(self) -> str:
+        """What it was told about halting."""
         if self.restored.model == "pondernet":
-            return f"PonderNet, λ_p = {config['model']['prior']:g}"
-        name = self.restored.model.upper()
-        return f"{name}, τ = {cost_name(self.cost)}, seed {self.seed}"
+            return f"λ_p = {self.restored.description.config['model']['prior']:g}"
+        return f"τ = {cost_name(self.cost)}"
 
 
 def load(folder: Path, trainings: Iterable[Training]) -> list[tuple[Training, Restored]]:
@@ -97,8 +113,10 @@ def open_questions(restored: Restored) -> Questions:
     packed = dataset.questions
     arrays = (packed.answers, packed.program_lengths, packed.families, packed.question_types)
     right, lengths, families, types = (np.asarray(array, np.int64) for array in arrays)
-    images = np.asarray(packed.image_rows, np.int64)
-    return Questions(dataset, right, lengths, families, types, tuple(data.type_names), images)
+    images, reads = (np.asarray(a, np.int64) for a in (packed.image_rows, packed.reads_needed))
+    guessed = guessed_right(data.dataset(data.train_split).questions, packed)
+    names = tuple(data.type_names)
+    return Questions(dataset, right, lengths, families, types, names, images, reads, guessed)
 
 
 @torch.inference_mode()

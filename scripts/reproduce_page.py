@@ -7,10 +7,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reproduce_answers import Answered, Answers, Questions
-from reproduce_verdict import Claim, spread_text, text_of
+from reproduce_verdict import NOTHING, Claim, spread_text, table, text_of
 
 from dact.explain.sweep import Setting
+from dact.options import ADAPTIVE_NETWORKS
 
+#: What groups of the plan are called, but for those with another N.
+GROUPS = {
+    "mac": "MAC, one schedule",
+    "mac_on": "MAC, trained on",
+    "mac_gate": "MAC with a memory gate",
+    "dact": "DACT",
+    "paper_rule": "DACT by the paper's rule",
+    "act": "ACT",
+    "pondernet": "PonderNet",
+    "budget": "DACT to a number of steps",
+}
 #: How near a training to a number of steps must come.
 NEAR = 0.2
 
@@ -32,19 +44,6 @@ class Provenance(NamedTuple):
     """Of what, in a sentence."""
     questions: str
     """How many, of what."""
-
-
-def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """In Markdown; the first row is the head, and `words` columns are no numbers.
-
-    >>> print(table([["a", "b"], ["x", "1"]]))
-    | a | b |
-    | --- | --: |
-    | x | 1 |
-    """
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    marks = "|" + " --- |" * words + " --: |" * (len(rows[0]) - words)
-    return "\n".join([head, marks, *body])
 
 
 def machine() -> str:
@@ -128,9 +127,40 @@ def claim_text(claim: Claim) -> str:
 
 def summary(claims: Sequence[Claim]) -> str:
     """A line for each claim."""
-    rows = [["", "claim", "here"]]
-    rows += [[f"[{one.name}](#{one.name.lower()})", one.text, one.verdict] for one in claims]
-    return table(rows, words=3)
+    rows = [["", "claim", "paper", "here", "verdict"]]
+    for one in claims:
+        link = f"[{one.name}](#{one.name.lower()})"
+        rows.append([link, one.text, one.paper, one.here, f"**{one.verdict}**"])
+    return table(rows, words=5)
+
+
+def recipes_table(networks: Sequence[Answered]) -> str:
+    """How each group was trained: what is equal and what is not."""
+    head = [
+        "",
+        "networks",
+        "epochs of its own",
+        "learning rate",
+        "share of the loss on single steps",
+    ]
+    rows = [[*head, "bias of the unit"]]
+    found: dict[tuple[str, ...], int] = {}
+    for one in networks:
+        config = one.restored.description.config
+        model, training = config["model"], config.get("trainer", {})
+        halts = one.restored.model in ADAPTIVE_NETWORKS or one.restored.model == "mac_gate"
+        cells = (
+            GROUPS.get(one.training.group, f"{one.kind}, other N"),
+            str(training.get("max_epochs")),
+            f"{model['recipe']['learning_rate']:g}",
+            f"{model['step_loss']:g}",
+            f"{model['gate']['bias']:g}" if halts else NOTHING,
+        )
+        found[cells] = found.get(cells, 0) + 1
+    order = list(GROUPS.values())
+    every = sorted(found.items(), key=lambda item: (*order, item[0][0]).index(item[0][0]))
+    rows += [[name, str(count), *rest] for (name, *rest), count in every]
+    return table(rows)
 
 
 def page(
@@ -158,8 +188,9 @@ What the claims of the paper come to on {made.questions}. Written by
 on {made.date} on {machine()}. Trained at commit {", ".join(f"`{one}`" for one in made.trained)},
 {made.hours:.1f} hours in sum, {made.jobs} at once; answered and written at `{made.evaluated}`.
 {made.seeds}
-Numbers are means over seeds ± their standard deviation (n - 1). `--size full` is the paper's own
-recipe on CLEVR, for GPUs; `--size trial` learns nothing."""
+The paper's numbers are [read off its figures](data/paper.md): CLEVR's pictures, 12 steps at most,
+so their scale is another one. Numbers are means over seeds ± their standard deviation (n - 1).
+`--size full` is the paper's own recipe on CLEVR, for GPUs; `--size trial` learns nothing."""
     shown = [f"![{text}]({path})" for text, path in figures.items()]
     sections = [f"## {name}\n\n{text}" for name, text in parts.items()]
     texts = [claim_text(claim) for claim in claims]

@@ -1,7 +1,21 @@
 """Which trainings `scripts/reproduce.py` makes, and what each of them starts from."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
+
+
+class Values(NamedTuple):
+    """Values of an option that are tried."""
+
+    repeated: tuple[str, ...]
+    """With every seed."""
+    once: tuple[str, ...] = ()
+    """With seed 0 alone."""
+
+    def of(self, seed: int) -> tuple[str, ...]:
+        """Those of a seed."""
+        return self.repeated + (self.once if seed == 0 else ())
 
 
 class Size(NamedTuple):
@@ -14,44 +28,55 @@ class Size(NamedTuple):
     more: int
     """A larger one."""
     mac_steps: tuple[int, ...]
-    """N of the plain and of the gated MACs."""
+    """N of the plain MACs."""
+    gated: tuple[int, ...]
+    """N of the gated ones, with seed 0."""
     mac_epochs: int
     """Of a MAC that others start from."""
     adaptive_epochs: int
     """Of what starts from a MAC; plain MACs to compare with get both together."""
     seeds: int
-    """Of MAC and DACT; the others have one."""
-    dact: tuple[str, ...]
+    other_seeds: int
+    """Of networks with another N."""
+    dact: Values
     """Ponder costs τ."""
-    act: tuple[str, ...]
-    priors: tuple[float, ...]
+    act: Values
+    priors: Values
     """λ_p of PonderNet."""
-    budgets: tuple[float, ...]
-    """Mean steps to train a DACT to."""
+    budgets: tuple[str, ...]
+    """Mean steps to train a DACT to, with seed 0."""
+    paper_rule: bool
+    """Whether the data have another rule than the paper, which is then tried beside it."""
     common: tuple[str, ...]
     """Overrides of all runs."""
 
 
-DACT_COSTS = ("0", "1e-3", "5e-3", "1e-2", "5e-2")
-ACT_COSTS = ("5e-5", "1e-4", "5e-4", "1e-3", "5e-3", "1e-2")
-#: The ponder cost of the claims that are about one DACT.
-USUAL = "5e-3"
+#: The ponder cost and the prior of the claims that are about one DACT, one ACT, one PonderNet.
+USUAL, USUAL_PRIOR = "5e-3", "0.2"
+#: Overrides that make a short schedule the paper's: the unit begins undecided, the answer learns.
+PAPER_RULE = ("data.network.halting_bias=0", "data.network.step_loss=0")
 _QUIET = ("logger=csv", "trainer.enable_progress_bar=false", "keep_checkpoints=1")
+_DACT_COSTS = ("0", "1e-3", USUAL, "1e-2", "5e-2")
+_ACT_COSTS = ("5e-5", "1e-4", "5e-4", "1e-3", USUAL, "1e-2")
+_PRIORS = ("0.1", USUAL_PRIOR, "0.3", "0.5")
 
 SIZES = {
-    # On clevr_mini and two cores.
+    # On clevr_mini and two cores: epochs as its recipe has them.
     "small": Size(
-        steps=5,
-        fewer=3,
-        more=8,
-        mac_steps=(1, 2, 3, 4, 5),
-        mac_epochs=4,
-        adaptive_epochs=3,
+        steps=3,
+        fewer=2,
+        more=4,
+        mac_steps=(1, 2, 3),
+        gated=(3,),
+        mac_epochs=12,
+        adaptive_epochs=6,
         seeds=3,
-        dact=DACT_COSTS,
-        act=ACT_COSTS,
-        priors=(0.1, 0.2, 0.3, 0.5),
-        budgets=(2.0, 3.0, 4.0),
+        other_seeds=1,
+        dact=Values(("1e-3", USUAL, "5e-2"), once=("0", "1e-2")),
+        act=Values(("1e-3", USUAL, "1e-2"), once=("1e-4",)),
+        priors=Values((USUAL_PRIOR, "0.3", "0.5"), once=("0.1",)),
+        budgets=("1.5", "2.0", "2.5"),
+        paper_rule=True,
         common=(*_QUIET, "trainer=cpu", "threads=1"),
     ),
     # As in the paper, on CLEVR: weeks of one GPU.
@@ -60,13 +85,16 @@ SIZES = {
         fewer=9,
         more=16,
         mac_steps=(2, 3, 5, 9, 12),
+        gated=(2, 3, 5, 9, 12),
         mac_epochs=10,
         adaptive_epochs=30,
         seeds=3,
-        dact=DACT_COSTS,
-        act=ACT_COSTS,
-        priors=(0.1, 0.2, 0.3, 0.5),
-        budgets=(3.0, 5.0, 8.0),
+        other_seeds=3,
+        dact=Values(_DACT_COSTS),
+        act=Values((), once=_ACT_COSTS),
+        priors=Values((), once=_PRIORS),
+        budgets=("3.0", "5.0", "8.0"),
+        paper_rule=False,
         common=(*_QUIET, "data=clevr", "trainer=gpu"),
     ),
     # To see that it works; learns nothing.
@@ -75,13 +103,16 @@ SIZES = {
         fewer=1,
         more=3,
         mac_steps=(1, 2),
+        gated=(2,),
         mac_epochs=1,
         adaptive_epochs=1,
         seeds=2,
-        dact=("1e-3", USUAL),
-        act=("1e-3", USUAL),
-        priors=(0.2,),
-        budgets=(1.5,),
+        other_seeds=1,
+        dact=Values((USUAL,), once=("1e-3",)),
+        act=Values((USUAL,), once=("1e-3",)),
+        priors=Values((USUAL_PRIOR,)),
+        budgets=("1.5",),
+        paper_rule=True,
         common=(*_QUIET, "trainer=cpu", "threads=1", "data.fraction=0.02"),
     ),
 }
@@ -93,7 +124,8 @@ class Training(NamedTuple):
     name: str
     """Of its folder: letters, digits, '.', '_' and '-'."""
     group: str
-    """start, mac, mac_gate, dact, act, pondernet, budget or steps (another N)."""
+    """start, mac, mac_on (trained on), mac_gate, dact, paper_rule (a DACT), act, pondernet, budget
+    or steps (another N)."""
     seed: int
     typed: tuple[str, ...]
     """Overrides of run.py, without those of all runs."""
@@ -102,14 +134,20 @@ class Training(NamedTuple):
 
 
 def plan(size: Size) -> list[Training]:
-    """All trainings, those that others start from first."""
-    wanted = [
-        *_fixed(size),
-        *_adaptive(size),
-        *_gated(size),
-        *_single(size),
-        *_other_steps(size),
+    """All trainings: those that others start from first, then one of each group in turn.
+
+    So what is not waited for is not waited for long, and every group has results early.
+    """
+    groups = [
+        list(_macs(size)),
+        list(_adaptive(size, "dact", "dact", "ponder", size.dact)),
+        list(_adaptive(size, "act", "act", "ponder", size.act)),
+        list(_adaptive(size, "pondernet", "pondernet", "model.prior", size.priors)),
+        list(_same_start(size)),
+        list(_single(size)),
+        list(_other_steps(size)),
     ]
+    wanted = [one for turn in zip_longest(*groups) for one in turn if one is not None]
     needed = dict.fromkeys(one.starts_from for one in wanted if one.starts_from)
     return [*(_start(size, name) for name in needed), *wanted]
 
@@ -142,64 +180,45 @@ def _mac(size: Size, group: str, seed: int, steps: int) -> Training:
     return Training(f"mac-{steps}-s{seed}", group, seed, typed)
 
 
-def _fixed(size: Size) -> Iterator[Training]:
+def _macs(size: Size) -> Iterator[Training]:
     for seed in range(size.seeds):
-        for steps in size.mac_steps:
+        for steps in reversed(size.mac_steps):
             yield _mac(size, "mac", seed, steps)
 
 
-def _dact(size: Size, group: str, seed: int, steps: int, cost: str) -> Training:
-    name = f"dact-{cost}" if steps == size.steps else f"dact-{cost}-of{steps}"
-    return _from_mac(size, group, name, "dact", seed, steps, f"ponder={cost}")
-
-
-def _adaptive(size: Size) -> Iterator[Training]:
+def _adaptive(
+    size: Size, group: str, model: str, option: str, values: Values
+) -> Iterator[Training]:
     for seed in range(size.seeds):
-        for cost in size.dact:
-            yield _dact(size, "dact", seed, size.steps, cost)
+        for value in values.of(seed):
+            typed = f"{option}={value}"
+            yield _from_mac(size, group, f"{group}-{value}", model, seed, size.steps, typed)
 
 
-def _gated(size: Size) -> Iterator[Training]:
-    for steps in size.mac_steps:
-        yield _from_mac(size, "mac_gate", f"gate-{steps}", "mac_gate", 0, steps)
+def _same_start(size: Size) -> Iterator[Training]:
+    """The MAC that the adaptive networks start from trained on, and DACT by the paper's rule."""
+    for seed in range(size.seeds):
+        yield _from_mac(size, "mac_on", f"on-{size.steps}", "mac", seed, size.steps)
+        if size.paper_rule:
+            typed = (f"ponder={USUAL}", *PAPER_RULE)
+            yield _from_mac(size, "paper_rule", f"paper-{USUAL}", "dact", seed, size.steps, *typed)
 
 
 def _single(size: Size) -> Iterator[Training]:
-    for cost in size.act:
-        yield _from_mac(size, "act", f"act-{cost}", "act", 0, size.steps, f"ponder={cost}")
-    for prior in size.priors:
-        typed = f"model.prior={prior}"
-        yield _from_mac(size, "pondernet", f"pondernet-{prior}", "pondernet", 0, size.steps, typed)
     for target in size.budgets:
         typed = ("ponder=budget", f"ponder.target_steps={target}")
         yield _from_mac(size, "budget", f"budget-{target}", "dact", 0, size.steps, *typed)
+    for steps in size.gated:
+        yield _from_mac(size, "mac_gate", f"gate-{steps}", "mac_gate", 0, steps)
 
 
 def _other_steps(size: Size) -> Iterator[Training]:
     for steps in (size.fewer, size.more):
-        for seed in range(size.seeds):
-            yield _dact(size, "steps", seed, steps, USUAL)
+        for seed in range(size.other_seeds):
+            name, typed = f"dact-{USUAL}-of{steps}", f"ponder={USUAL}"
+            yield _from_mac(size, "steps", name, "dact", seed, steps, typed)
             if steps not in size.mac_steps:
                 yield _mac(size, "steps", seed, steps)
-
-
-#: Options of run.py that the plan decides.
-OWNED = (
-    "mode",
-    "experiment",
-    "seed",
-    "model",
-    "model.max_steps",
-    "model.prior",
-    "ponder",
-    "ponder.cost",
-    "ponder.target_steps",
-    "trainer.max_epochs",
-    "warm_start",
-    "ckpt_path",
-    "data.cache_dir",
-    "hydra.run.dir",
-)
 
 
 def command(training: Training, size: Size, more: Sequence[str]) -> list[str]:

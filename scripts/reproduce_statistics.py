@@ -1,6 +1,8 @@
 """What `scripts/reproduce.py` computes of the answers to many questions."""
 
-from collections.abc import Callable
+import math
+import statistics
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,13 @@ class Interval(NamedTuple):
     high: float
 
     def text(self, digits: int = 2, factor: float = 1.0) -> str:
-        """As in tables."""
+        """As in tables; a dash where nothing can be said.
+
+        >>> Interval(0.5, 0.25, 1.0).text(), Interval(math.nan, math.nan, math.nan).text()
+        ('0.50 (0.25 to 1.00)', '—')
+        """
+        if math.isnan(self.value):
+            return "—"
         numbers = (f"{factor * number:.{digits}f}" for number in self)
         return "{} ({} to {})".format(*numbers)
 
@@ -45,8 +53,10 @@ class Resamples:
         """(1 + R,) mean of (Q,) values: of all questions, then of each resample."""
         return (self._times @ np.bincount(self._image, values)) / self._sizes
 
-    def each(self, statistic: Callable[[NDArray[np.int64]], float]) -> NDArray[np.float64]:
-        """(1 + R,) the same of any statistic of the questions at some positions."""
+    def each(
+        self, statistic: Callable[[NDArray[np.int64]], float | Sequence[float]]
+    ) -> NDArray[np.float64]:
+        """(1 + R,) the same of any statistic of the questions at some positions, or of several."""
         images = np.split(self._order, self._ends[:-1])
         every = np.arange(len(images))
         return np.array(
@@ -66,6 +76,45 @@ def interval(found: NDArray[np.float64]) -> Interval:
     known = found[1:][~np.isnan(found[1:])]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
     return Interval(float(found[0]), float(low), float(high))
+
+
+#: By number of values less one: 97.5 % of Student's t lie below.
+_STUDENT = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Mean of a value by seed and its 95 % t-interval; NaN for one seed, and ten at most.
+
+    >>> over_seeds([1.0, 2.0, 3.0]).text()
+    '2.00 (-0.48 to 4.48)'
+    """
+    mean, count = statistics.fmean(values), len(values)
+    if count == 1:
+        return Interval(mean, math.nan, math.nan)
+    half = _STUDENT[count - 1] * statistics.stdev(values) / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half)
+
+
+def side(*found: Interval) -> bool | None:
+    """Whether all intervals are above 0 (True) or all below (False); None: neither.
+
+    >>> above, wide = Interval(1, 0.5, 2), Interval(1, -1, 3)
+    >>> side(above, above), side(above, wide)
+    (True, None)
+    """
+    if all(one.low > 0 for one in found):
+        return True
+    return False if all(one.high < 0 for one in found) else None
+
+
+def by_group(values: NDArray, groups: NDArray) -> NDArray[np.float64]:
+    """(G,) means of groups, in their order.
+
+    >>> by_group(np.array([1, 3, 7]), np.array([4, 4, 9])).tolist()
+    [2.0, 7.0]
+    """
+    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.bincount(inverse, values) / counts
 
 
 def ranks(values: NDArray) -> NDArray[np.float64]:
@@ -114,8 +163,8 @@ def explained(values: NDArray, groups: NDArray) -> float:
     total = float(values.var())
     if total == 0:
         return float("nan")
-    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    means = np.bincount(inverse, values) / counts
+    counts = np.unique(groups, return_counts=True)[1]
+    means = by_group(values, groups)
     return float(counts @ (means - values.mean()) ** 2) / len(values) / total
 
 

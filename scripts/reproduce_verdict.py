@@ -1,4 +1,4 @@
-"""A claim, what was found, and in how far it holds; numbers as text."""
+"""A claim, what was found, and in how far it holds; numbers as text and in tables."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -7,6 +7,8 @@ from dact.explain.sweep import Spread, spread
 
 HOLDS, IN_PART = "holds", "holds in part"
 FAILS, OPEN = "does not hold", "cannot be told"
+#: Where the paper has nothing to lay beside a number.
+NOTHING = "—"
 
 
 class Claim(NamedTuple):
@@ -22,6 +24,11 @@ class Claim(NamedTuple):
     rows: list[list[str]]
     """A table, its head first."""
     notes: list[str]
+    """Paragraphs or further tables."""
+    here: str
+    """The numbers that the verdict is about, in a few words."""
+    paper: str = NOTHING
+    """The same of the paper."""
 
 
 def verdict(outcomes: Iterable[bool | None]) -> str:
@@ -36,6 +43,28 @@ def verdict(outcomes: Iterable[bool | None]) -> str:
     if any(found):
         return IN_PART
     return FAILS if any(one is False for one in found) else OPEN
+
+
+def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """In Markdown; the first row is the head, and `words` columns are no numbers.
+
+    >>> print(table([["a", "b"], ["x", "1"]]))
+    | a | b |
+    | --- | --: |
+    | x | 1 |
+    """
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    marks = "|" + " --- |" * words + " --: |" * (len(rows[0]) - words)
+    return "\n".join([head, marks, *body])
+
+
+def number(value: float, digits: int = 2) -> str:
+    """As in tables; a dash where nothing can be said.
+
+    >>> number(1.0), number(float("nan"))
+    ('1.00', '—')
+    """
+    return f"{value:.{digits}f}" if value == value else NOTHING
 
 
 def percent(value: float) -> str:

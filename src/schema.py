@@ -48,7 +48,7 @@ class ImpliedNetwork:
     halting_bias: float = MISSING
     """`gate.bias` of act and dact."""
     step_loss: float = 0.0
-    """`step_loss` of dact."""
+    """`step_loss` of act, dact and pondernet."""
     stem_kernel: int = MISSING
     dropout: DropoutOptions = field(default_factory=DropoutOptions)
 

@@ -41,7 +41,7 @@ downloads: progress parts transfer archives jobs download .
 extraction: packaged decoding images backbones feature_file extract .
 lit_module checkpoint_file checkpoint checkpoint_checks growth limits loggers saving
 warm_start callbacks ordered_lines predictions trackers report
-explain: . reasoning survey sweep views figures page writing knowledge report
+explain: . reasoning survey sweep views figures sweep_figures page writing knowledge report
 .
 runs: . observer processes parts place restore explain scene_rows start stop fit official evaluate
 runs: job compare

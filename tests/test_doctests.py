@@ -26,7 +26,7 @@ def test_examples_in_docstrings():
 
 
 @pytest.mark.parametrize(
-    "name", ["reproduce_statistics", "reproduce_verdict", "reproduce_page", "reproduce"]
+    "name", ["reproduce_statistics", "reproduce_verdict", "reproduce_paper", "reproduce"]
 )
 def test_examples_in_the_statistics_of_results(name):
     module = importlib.import_module(name)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dact.errors import UserError
-from dact.explain import figures
+from dact.explain import figures, sweep_figures
 from dact.explain.reasoning import Reasoner
 from dact.explain.report import write_report
 from dact.explain.survey import Survey, choose_examples, correlation, group_by, survey
@@ -394,7 +394,7 @@ MAP = [
     ],
 )
 def test_points_of_the_kinds_that_are_asked_for_are_named(named, wanted):
-    (axes,) = figures.sweep_map(MAP, "accuracy", "accuracy", named).axes
+    (axes,) = sweep_figures.sweep_map(MAP, "accuracy", "accuracy", named).axes
     assert {text.get_text(): text.xy for text in axes.texts} == wanted
     drawn = lines_of(axes)
     assert drawn == {"dact": ([2.0, 4.0], [0.8, 0.9]), "mac": ([1.0], [0.5])}
@@ -415,7 +415,7 @@ def test_steps_against_the_ponder_cost():
         "dact": [(0.0, Spread(4.0, 0.5)), (3e-2, Spread(2.0, 0.25))],
         "act": [(3e-3, Spread(3.0, None)), (1e-1, Spread(2.5, None))],
     }
-    (axes,) = figures.cost_map(series).axes
+    (axes,) = sweep_figures.cost_map(series).axes
     drawn = lines_of(axes)
     assert drawn["dact"] == (pytest.approx([1e-3, 3e-2]), [4.0, 2.0])
     assert drawn["act"] == ([3e-3, 1e-1], [3.0, 2.5])
@@ -432,7 +432,7 @@ def test_the_same_figure_is_the_same_file(tmp_path, monkeypatch):
     """On another day, too."""
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     for name in ("a.svg", "b.svg"):
-        figures.save_as(figures.sweep_map(MAP, "accuracy", "accuracy"), tmp_path / name)
+        figures.save_as(sweep_figures.sweep_map(MAP, "accuracy", "accuracy"), tmp_path / name)
     one, other = ((tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
     assert one == other
     assert b"<dc:date>" not in one

@@ -10,11 +10,12 @@ import reproduce_page as pages
 from answered_networks import network
 from reproduce_answers import Answers, answer_all, answer_bounded, answer_sampled, open_questions
 from reproduce_plan import SIZES, plan
-from reproduce_verdict import FAILS, HOLDS, Claim
+from reproduce_verdict import FAILS, HOLDS, NOTHING, Claim
 
+from dact.datamodules.prior import answer_priors
 from dact.errors import UserError
 from dact.explain.sweep import Setting, Spread
-from dact.runs.restore import restore
+from dact.runs.restore import open_data, restore
 
 # Answers.
 
@@ -84,6 +85,17 @@ def test_draws_by_lot_are_the_same_each_time_and_leave_no_trace(program):
     assert answer_all(own.network, known).steps.tolist() == before.steps.tolist()
 
 
+def test_what_is_known_of_questions_is_what_the_data_say(restored, questions):
+    packed = questions.dataset.questions
+    assert questions.reads.tolist() == packed.reads_needed.tolist()
+    train = open_data(restored).dataset("train").questions
+    floors = answer_priors(train, packed)
+    assert questions.guessed.mean() == pytest.approx(floors["all"])
+    for number, name in enumerate(questions.type_names):
+        own = questions.types == number
+        assert not own.any() or questions.guessed[own].mean() == pytest.approx(floors[name])
+
+
 # Tables.
 
 
@@ -126,7 +138,17 @@ def test_pondernet_in_both_modes():
     one = network("pondernet", np.array([True, True, True, False]), [1, 2, 3, 4])
     lot = Answers(np.array([0, 9, 9, 9]), np.array([1, 1, 1, 2]))
     (row,) = cells(pages.sampling_table([one], {one.training.name: lot}, known))
-    assert row == ["PonderNet, λ_p = 0.2", "2.50", "75.0", "1.25", "25.0"]
+    assert row == ["PonderNet, λ_p = 0.2, seed 0", "2.50", "75.0", "1.25", "25.0"]
+
+
+def test_recipes_say_what_is_equal_and_what_is_not():
+    """A MAC has no halting unit, so no bias of one."""
+    known = [network(group, np.ones(2, bool), 2) for group in ("mac", "mac_on", "dact", "dact")]
+    assert cells(pages.recipes_table(known)) == [
+        ["MAC, one schedule", "1", "6", "0.001", "0.8", "—"],
+        ["MAC, trained on", "1", "6", "0.001", "0.8", "—"],
+        ["DACT", "2", "6", "0.001", "0.8", "1.5"],
+    ]
 
 
 def test_settings_have_their_spread_if_there_is_one():
@@ -152,11 +174,13 @@ def test_a_page_names_every_claim_and_says_what_made_it():
         seeds="Seeds 3, 4 for it.",
         questions="the 9 validation questions of z",
     )
-    held = Claim("C1", "It is so", "held if so", HOLDS, [["a", "b"], ["x", "1"]], ["A note."])
-    not_held = held._replace(name="C2", text="It is not", verdict=FAILS)
+    rows = [["a", "b"], ["x", "1"]]
+    held = Claim("C1", "It is so", "held if so", HOLDS, rows, ["A note."], "1 of x", "2 of x")
+    not_held = held._replace(name="C2", text="It is not", verdict=FAILS, paper=NOTHING)
     text = pages.page(made, [held, not_held], {"More": "text"}, {"a picture": "f.svg"})
-    assert "| [C1](#c1) | It is so | holds |" in text
-    assert "| [C2](#c2) | It is not | does not hold |" in text
+    assert "|  | claim | paper | here | verdict |\n" in text
+    assert "| [C1](#c1) | It is so | 2 of x | 1 of x | **holds** |" in text
+    assert "| [C2](#c2) | It is not | — | 1 of x | **does not hold** |" in text
     table = "| a | b |\n| --- | --: |\n| x | 1 |"
     said = "It is not: **does not hold here** (held if so)."
     assert f"## C2\n\n{said}\n\n{table}\n\nA note.\n\n## More\n\ntext\n" in text
@@ -174,18 +198,20 @@ def without(text, *patterns):
 
 
 @pytest.mark.slow
-def test_the_whole_way_as_a_trial(mini_root, tmp_path, monkeypatch):
+def test_the_whole_way_as_a_trial(mini_root, tmp_path, monkeypatch, capsys):
     """Twice: the second time everything is there, and the page comes out the same but for times."""
     tiny = ["model.dim=8", "model.embedding_dim=6", "data.batch_size=16", "data.fraction=1"]
     output, work = tmp_path / "pages" / "results.md", tmp_path / "logs" / "reproduce" / "trial"
     typed = ["reproduce.py", "--size", "trial", "--output", str(output)]
     monkeypatch.setattr("sys.argv", [*typed, f"data.root={mini_root}", *tiny])
     reproduce.main()
+    said = capsys.readouterr().out
     text = output.read_text()
     names = ["C1", "C2", "C3a", "C3b", "C4", "C5", "C6"]
     assert re.findall(r"^## (C\w+)\n\n.*\*\*.* here\*\*", text, re.MULTILINE) == names
+    assert re.findall(r"^(C\w+) .*\n  here:  .+\n  paper: .+$", said, re.MULTILINE) == names
     figures = {path.name: path.read_bytes() for path in (output.parent / "figures").iterdir()}
-    assert set(figures) == {"accuracy.svg", "cost.svg", "time.svg"}
+    assert set(figures) == {"accuracy.svg", "families.svg", "cost.svg", "time.svg"}
     assert all(f"(figures/{name})" in text for name in figures)
     assert {path.parent.name for path in work.rglob("result.json")} == {
         one.name for one in plan(SIZES["trial"])
@@ -196,11 +222,11 @@ def test_the_whole_way_as_a_trial(mini_root, tmp_path, monkeypatch):
     assert {path: time for path, time in after.items() if ".lock" not in path.name} == {
         path: time for path, time in before.items() if ".lock" not in path.name
     }
-    for beginning, end in (("", "## C6"), ("## Halting bounds", "## All settings")):
+    for beginning, end in (("", "## C6"), ("## Against every MAC", "## All settings")):
         parts = [one[one.index(beginning) : one.index(end)] for one in (text, output.read_text())]
         same = [without(part, r"^on \d{4}-", r"^\| \[C6\]") for part in parts]
         assert same[0] == same[1]
-    for name in ("accuracy.svg", "cost.svg"):
+    for name in ("accuracy.svg", "families.svg", "cost.svg"):
         assert (output.parent / "figures" / name).read_bytes() == figures[name]
 
 

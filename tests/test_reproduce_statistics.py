@@ -12,9 +12,12 @@ from reproduce_statistics import (
     Interval,
     Resamples,
     by_chance,
+    by_group,
     explained,
     interval,
+    over_seeds,
     ranks,
+    side,
     slope,
     spearman,
     spearman_within,
@@ -111,6 +114,74 @@ def test_an_interval_is_of_those_resamples_of_which_something_is_known(value, re
 def test_an_interval_in_words():
     assert Interval(0.5, 0.25, 1.0).text() == "0.50 (0.25 to 1.00)"
     assert Interval(-0.005, -0.01, 0.0).text(1, 100) == "-0.5 (-1.0 to 0.0)"
+
+
+# Seeds.
+
+
+def slow_quantile(freedom):
+    """97.5 % of Student's t lie below: by bisection of the area under its density."""
+
+    def area(end, parts=4000):
+        width = end / parts
+        middles = ((part + 0.5) * width for part in range(parts))
+        density = sum((1 + t * t / freedom) ** (-(freedom + 1) / 2) for t in middles)
+        constant = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2)
+        return 0.5 + constant / math.sqrt(freedom * math.pi) * density * width
+
+    low, high = 1.0, 20.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if area(middle) < 0.975 else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 10])
+def test_an_interval_over_seeds_is_students(count):
+    values = np.random.default_rng(count).normal(size=count).tolist()
+    found = over_seeds(values)
+    mean = fmean(values)
+    variance = sum((one - mean) ** 2 for one in values) / (count - 1)
+    half = slow_quantile(count - 1) * math.sqrt(variance / count)
+    assert tuple(found) == pytest.approx((mean, mean - half, mean + half), rel=1e-3)
+
+
+def test_one_seed_has_no_interval():
+    found = over_seeds([0.5])
+    assert found.value == 0.5
+    assert math.isnan(found.low)
+    assert side(found) is side(Interval(1, 0.5, 2), found) is None
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ([(1, 2), (0.1, 3)], True),
+        ([(-2, -1), (-3, -0.1)], False),
+        ([(1, 2), (-0.1, 3)], None),
+        ([(1, 2), (-2, -1)], None),
+        ([(0, 2), (1, 2)], None),
+    ],
+)
+def test_intervals_have_to_agree(ends, said):
+    assert side(*(Interval((low + high) / 2, low, high) for low, high in ends)) is said
+
+
+@given(TABLES)
+def test_groups_have_their_means(table):
+    values, _, groups = columns(table)
+    wanted = [fmean(values[groups == group].tolist()) for group in sorted(set(groups.tolist()))]
+    assert by_group(values, groups) == pytest.approx(wanted)
+
+
+@few
+@given(TABLES)
+def test_several_statistics_at_once_are_those_one_by_one(table):
+    values, others, images = columns(table)
+    draws = Resamples(images)
+    both = draws.each(lambda at: (float(values[at].mean()), float(others[at].max())))
+    assert both[:, 0].tolist() == draws.each(lambda at: float(values[at].mean())).tolist()
+    assert both[:, 1].tolist() == draws.each(lambda at: float(others[at].max())).tolist()
 
 
 # Ranks.

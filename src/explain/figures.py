@@ -3,7 +3,7 @@
 import functools
 import io
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,11 @@ from dact.errors import UserError
 
 from .reasoning import Reasoning
 from .survey import Group, Survey
-from .sweep import Setting, Spread
 from .views import View
 
 ACCENT, SECOND = "#2563a8", "#d97706"
 #: Of kinds of networks, in alphabetical order.
-COLORS = (ACCENT, SECOND, "#2f9e6e", "#b5477f", "#8064c2")
+COLORS = (ACCENT, SECOND, "#2f9e6e", "#b5477f", "#8064c2", "#6b7280")
 #: Of text and lines; where a figure is put into a page it becomes the colour of the text there.
 _INK = "#1b1c1d"
 _STYLE = {
@@ -43,7 +42,7 @@ _STYLE = {
 }
 
 
-def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
+def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: in our style, whatever the user's own settings are."""
 
     @functools.wraps(draw)
@@ -54,10 +53,10 @@ def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-@_styled
+@styled
 def steps_histogram(found: Survey, max_steps: int) -> Figure:
     """How many questions took how many steps."""
-    figure, axes = _new(4.2, 2.6)
+    figure, axes = new_figure(4.2, 2.6)
     shares = np.bincount(found.steps, minlength=max_steps + 1)[1:] / len(found.steps)
     axes.bar(range(1, max_steps + 1), shares, color=ACCENT)
     axes.axvline(found.mean_steps, color=SECOND, linewidth=1.5)
@@ -67,7 +66,7 @@ def steps_histogram(found: Survey, max_steps: int) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def by_number(groups: Sequence[Group], label: str, r: float | None) -> Figure:
     """Accuracy and mean steps against a number that questions have.
 
@@ -76,7 +75,7 @@ def by_number(groups: Sequence[Group], label: str, r: float | None) -> Figure:
         label: what it is.
         r: its correlation with steps, if there is one.
     """
-    figure, axes = _new(4.2, 2.6)
+    figure, axes = new_figure(4.2, 2.6)
     numbers = [group.key for group in groups]
     axes.plot(numbers, [group.accuracy for group in groups], color=ACCENT, marker="o", markersize=3)
     axes.set(xlabel=label, ylim=(0, 1.05))
@@ -94,7 +93,7 @@ def by_number(groups: Sequence[Group], label: str, r: float | None) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def family_map(groups: Sequence[Group], examples: Mapping[int, str]) -> Figure:
     """A row per question family, a column per step: the share of its questions that halt there.
 
@@ -102,7 +101,7 @@ def family_map(groups: Sequence[Group], examples: Mapping[int, str]) -> Figure:
         groups: the families, top first.
         examples: a question of each family, by its key.
     """
-    figure, axes = _new(7, 0.9 + 0.16 * len(groups))
+    figure, axes = new_figure(7, 0.9 + 0.16 * len(groups))
     shares = np.stack([group.shares for group in groups])
     image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1)
     labels = [shorten(examples[group.key], 70) for group in groups]
@@ -115,79 +114,7 @@ def family_map(groups: Sequence[Group], examples: Mapping[int, str]) -> Figure:
     return figure
 
 
-@_styled
-def sweep_map(
-    settings: Sequence[Setting], value: str, label: str, named: Collection[str] | None = None
-) -> Figure:
-    """A point per setting, a line per kind of network: `value` against mean steps.
-
-    Args:
-        settings: of a sweep.
-        value: name of a `Spread` of them.
-        label: of the axis.
-        named: kinds whose points carry the names of their settings; None: all.
-    """
-    figure, axes = _new(5.5, 3.6)
-    for color, kind in zip(COLORS, sorted({setting.model for setting in settings}), strict=False):
-        mine = [setting for setting in settings if setting.model == kind]
-        mine.sort(key=lambda setting: setting.steps.mean)
-        steps, values = [s.steps for s in mine], [getattr(s, value) for s in mine]
-        axes.errorbar(
-            [spread.mean for spread in steps],
-            [spread.mean for spread in values],
-            [spread.deviation or 0 for spread in values],
-            [spread.deviation or 0 for spread in steps],
-            color=color,
-            marker="o",
-            markersize=5,
-            capsize=2,
-            label=kind,
-        )
-        for place, setting in enumerate(mine if named is None or kind in named else ()):
-            x, y = setting.steps.mean, getattr(setting, value).mean
-            beside = (5, 5 if place % 2 else -11)  # neighbours do not cover each other
-            axes.annotate(
-                setting.label,
-                (x, y),
-                beside,
-                textcoords="offset points",
-                fontsize=7,
-                color=color,
-            )
-    axes.set(xlabel="mean steps", ylabel=label)
-    if value == "accuracy":
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(frameon=False)
-    axes.margins(0.12)
-    return figure
-
-
-@_styled
-def cost_map(series: Mapping[str, Sequence[tuple[float, Spread]]]) -> Figure:
-    """Mean steps against the ponder cost, a line per kind of network.
-
-    Args:
-        series: τ and steps, by kind; a cost of 0 is drawn at the left end.
-    """
-    figure, axes = _new(4.2, 3.0)
-    positive = [cost for points in series.values() for cost, _ in points if cost > 0]
-    for color, (kind, points) in zip(COLORS, series.items(), strict=False):
-        axes.errorbar(
-            [cost or min(positive, default=1) / 3 for cost, _ in points],
-            [steps.mean for _, steps in points],
-            [steps.deviation or 0 for _, steps in points],
-            color=color,
-            marker="o",
-            markersize=4,
-            capsize=2,
-            label=kind,
-        )
-    axes.set(xlabel="τ (0 at the left end)", ylabel="mean steps", xscale="log")
-    axes.legend(frameon=False)
-    return figure
-
-
-@_styled
+@styled
 def strip(reasoning: Reasoning, view: View) -> Figure:
     """One question: at each step the attention over the picture and the words, and the answer."""
     count = len(reasoning.steps)
@@ -227,14 +154,14 @@ def _show_attention(axes: Axes, view: View, cells: NDArray[np.float32]) -> None:
         axes.add_patch(frame)
 
 
-@_styled
+@styled
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as PNG and as SVG."""
     figure.savefig(folder / f"{name}.png")
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
-@_styled
+@styled
 def save_as(figure: Figure, path: Path) -> None:
     """Write a figure in the format that the name ends in.
 
@@ -248,7 +175,7 @@ def save_as(figure: Figure, path: Path) -> None:
         raise UserError(f"{path} cannot be written: {str(error).splitlines()[0]}") from error
 
 
-@_styled
+@styled
 def for_page(figure: Figure) -> str:
     """An `<svg>` element in the colours of the page around it, light or dark."""
     text = io.StringIO()
@@ -263,7 +190,7 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
-def _new(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of so many inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()

@@ -11,7 +11,7 @@ from rich.progress import track
 from dact import run_folder
 from dact.batch import VQABatch
 from dact.errors import UserError
-from dact.explain import figures
+from dact.explain import sweep_figures
 from dact.explain.sweep import Run, Setting, settings_of, variants, write_csv
 from dact.explain.writing import Captioned, write_page
 from dact.models import MACNetwork
@@ -74,7 +74,7 @@ def _drawn(settings: Sequence[Setting]) -> dict[str, Captioned]:
     if all(setting.milliseconds is not None for setting in settings):
         shown["time"] = ("time against steps", "milliseconds", "ms per question, measured")
     return {
-        name: Captioned(caption, figures.sweep_map(settings, value, label))
+        name: Captioned(caption, sweep_figures.sweep_map(settings, value, label))
         for name, (caption, value, label) in shown.items()
     }
 
