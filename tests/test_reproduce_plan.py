@@ -193,3 +193,9 @@ def test_other_options_are_passed_on(monkeypatch):
     found = given(monkeypatch, "--size", "trial", "--jobs", "3", "model.dim=8", "+a.b=c=d")
     assert found.options == ["model.dim=8", "+a.b=c=d"]
     assert (found.size, found.jobs) == ("trial", 3)
+
+
+def test_the_epochs_of_small_are_those_of_its_data(configured):
+    size, data = SIZES["small"], compose("model=dact").data
+    assert (size.mac_epochs, size.adaptive_epochs) == (data.mac.epochs, data.adaptive.epochs)
+    assert size.steps == data.network.max_steps
