@@ -24,7 +24,7 @@ def test_each_step_has_its_share_of_the_loss(name, share):
     usual = run(POLICIES[name](), logits, gates, training=True, early_exit="never")
     policy = POLICIES[name]().train()
     halted = run(Trained(policy, share), logits, gates, training=True)
-    single = torch.stack([step.log_softmax(-1) for step in logits]).mean(0)
+    single = torch.stack([step.softmax(-1) for step in logits]).mean(0).log()
     expected = (1 - share) * usual.log_probs + share * single
     torch.testing.assert_close(halted.log_probs, expected, **CLOSE)
     torch.testing.assert_close(halted.ponder_cost, usual.ponder_cost, **CLOSE)
@@ -37,6 +37,30 @@ class Trained(StepLoss):
     def train(self, mode):
         assert mode
         return self
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("name", POLICIES)
+def test_answers_that_are_ruled_out_leave_no_nan(name, share):
+    logits, gates = random_script(STEPS)
+    logits[:, :, 0] = -torch.inf
+    logits[2, :, 1] = -torch.inf
+    logits.requires_grad_()
+    halted = run(Trained(POLICIES[name]().train(), share), logits, gates, training=True)
+    (-halted.log_probs[:, 2].sum() + halted.ponder_cost.sum()).backward()
+    assert halted.log_probs.isfinite().all()
+    assert logits.grad.isfinite().all()
+
+
+def test_a_step_that_can_answer_learns_most():
+    """Its share of the gradient is its share of the steps' probabilities of the right answer."""
+    logits, gates = random_script(STEPS)
+    logits.requires_grad_()
+    run(Trained(FixedSteps(STEPS).train(), 1.0), logits, gates, training=True).log_probs[
+        :, 1
+    ].sum().backward()
+    right = logits.detach().softmax(-1)[:, :, 1]
+    torch.testing.assert_close(logits.grad[:, :, 1], right / right.sum(0) * (1 - right), **CLOSE)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
