@@ -75,6 +75,13 @@ INVERSE = {
     "near": "near",
 }
 RELATIONS = tuple(INVERSE)
+# Relation → how it reads: two things have the same value. It is its own inverse.
+SHARED = {
+    "same color": "the same color as",
+    "same size": "the same size as",
+    "same material": "made of the same material as",
+}
+INVERSE.update({name: name for name in SHARED})
 # Which of two relations: the answers, as GQA shortens them.
 SIDES = {
     ("to the left of", "to the right of"): ("left", "right"),
