@@ -28,7 +28,13 @@ from dact.errors import UserError
 
 IMAGES = {"train": 150, "val": 40, "testdev": 6, "test": 5, "challenge": 4}
 #: A mix with questions of every kind.
-EVERY = MIX | dict.fromkeys((kind for kind in ASKED if kind.startswith("shared")), 8)
+EVERY = {
+    **{"attribute": 34, "attribute_verify": 5, "attribute_choose": 8, "attribute_two": 3},
+    **{"same": 9, "common": 14, "exist": 6, "either": 5, "name": 16, "name_choose": 4},
+    **{"neighbour": 8, "place_verify": 2, "place_choose": 4},
+    **{"scene": 6, "scene_verify": 2, "scene_choose": 2},
+    **{"shared_attribute": 8, "shared_exist": 8, "shared_name": 8, "shared_neighbour": 8},
+}
 TINY = {"images": {"train": 3, "val": 2, "test": 1}, "questions_per_image": 8, "progress": False}
 FIELDS = {
     *("semantic", "entailed", "equivalent", "question", "imageId", "isBalanced", "groups"),
@@ -645,36 +651,35 @@ def test_every_kind_of_question_can_be_the_only_one():
 @pytest.mark.usefixtures("configured")
 def test_the_default_mix_is_that_of_the_configuration():
     assert compose("data=gqa_mini").data.generate.mix == MIX
-    assert MIX.keys() == ASKED.keys()
+    assert MIX.keys() == EVERY.keys() == ASKED.keys()
 
 
 def test_a_mix_says_which_questions_there_are(tmp_path):
     generate(tmp_path / "one", **TINY | {"mix": {"shared_neighbour": 1}, "questions_per_image": 1})
     types = [q["types"]["detailed"] for q in questions(tmp_path / "one", "train", "all").values()]
     assert len(types) == 3
-    assert set(types) <= {"sameRelate", "sameMaterialRelate"}
+    assert set(types) == {"sameRelate"}
 
 
-def test_what_shares_a_value_cannot_be_told_without_the_other_thing(train):
-    """Two things of the noun or more, besides that one; and no phrase names the value."""
+def test_what_shares_a_color_cannot_be_told_without_the_other_thing(train):
+    """Two things of the noun or more, besides that one; and no phrase names the color."""
     every, scenes = train
     checked = Counter()
     for q in every.values():
         for step in q["semantic"]:
             noun, *relation = step["argument"].partition(" (")[0].split(",")
-            if step["operation"] != "relate" or not relation[0].startswith("same "):
+            if step["operation"] != "relate" or relation[0] != "same color":
                 continue
-            kind = relation[0].removeprefix("same ")
-            named, *filters = q["semantic"][step["dependencies"][0] :: -1]
-            assert all(s["operation"] != f"filter {kind}" for s in (named, *filters)), q["question"]
+            anchor = q["semantic"][: step["dependencies"][0] + 1]
+            assert all(some["operation"] != "filter color" for some in anchor), q["question"]
             if noun in ("_", *CATEGORIES):
                 nouns = CATEGORIES.get(noun, set().union(*CATEGORIES.values()))
                 fitting = [
                     t for t in scenes[q["imageId"]]["objects"].values() if t["name"] in nouns
                 ]
                 assert len(fitting) > 1, q["question"]
-            checked[q["types"]["structural"], kind] += 1
-    assert min(checked[t, k] for t in ("query", "verify") for k in KINDS) > 5, checked
+            checked[q["types"]["structural"]] += 1
+    assert min(checked[name] for name in ("query", "verify", "choose")) > 5, checked
 
 
 def test_asking_again_about_the_same_things_gives_another_question():

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dact.datamodules import gqa_mini, mini
-from dact.datamodules.mini import CLEVRMiniDataModule, GQAMiniDataModule
+from dact.datamodules import mini
+from dact.datamodules.mini import CLEVRMiniDataModule
 from dact.errors import UserError
 
 RECIPE = {"seed": 0, "images": {"train": 4, "val": 2}, "questions_per_image": 2, "drawings": 0}
@@ -50,16 +50,3 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     root = tmp_path / "file" / "clevr_mini"
     with pytest.raises(UserError, match=r"clevr_mini cannot be made in .*; set data\.root"):
         prepared(root)
-
-
-def test_a_root_of_before_there_was_a_mix_has_the_first_one(tmp_path: Path) -> None:
-    recipe = {"seed": 0, "images": {"train": 3, "val": 2, "testdev": 2}, "questions_per_image": 4}
-    root = tmp_path / "gqa_mini"
-
-    def prepare(**changes: object) -> None:
-        GQAMiniDataModule(root, {**recipe, **changes}, progress=False).prepare_data("fit")
-
-    prepare()
-    prepare(mix=gqa_mini.MIX)
-    with pytest.raises(UserError, match=r"another data\.generate\.mix: delete it"):
-        prepare(mix={**gqa_mini.MIX, "shared_name": 5})

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
@@ -34,8 +33,6 @@ class MadeOnFirstUse(VQADataModule):
     """Name of the dataset."""
     generate: Callable[..., None]
     """Makes a root; takes it, the recipe, `workers` and `progress`."""
-    unsaid: Mapping[str, Any] = MappingProxyType({})
-    """What roots were made of whose recipe does not say it yet."""
 
     def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:
         super().__init__(root, **options)
@@ -73,7 +70,6 @@ class MadeOnFirstUse(VQADataModule):
     def _check_recipe(self) -> None:
         path = self.root / RECIPE
         made = json.loads(path.read_text("utf-8")) if path.exists() else self.recipe
-        made = {**self.unsaid, **made}
         for name, wanted in self.recipe.items():
             if made.get(name) != wanted:
                 options = f"data.generate.{name}={made.get(name)}, not {wanted}"
@@ -107,7 +103,6 @@ class GQAMiniDataModule(MadeOnFirstUse, GQADataModule):
 
     made = "gqa_mini"
     generate = staticmethod(gqa_mini.generate)
-    unsaid = MappingProxyType({"mix": gqa_mini.MIX})
 
     def __init__(self, root: str | Path, recipe: Mapping[str, Any], **options: Any) -> None:
         super().__init__(root, recipe, test_split="testdev_balanced", **options)

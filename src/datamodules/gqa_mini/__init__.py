@@ -4,7 +4,6 @@ Needs no torch, so that worker processes start at once.
 """
 
 from dact.datamodules.gqa_mini.generation import generate
-from dact.datamodules.gqa_mini.questions import MIX
 from dact.datamodules.gqa_mini.world import CATEGORIES, VALUES
 
-__all__ = ["CATEGORIES", "MIX", "VALUES", "generate"]
+__all__ = ["CATEGORIES", "VALUES", "generate"]

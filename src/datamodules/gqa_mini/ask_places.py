@@ -11,8 +11,6 @@ from dact.datamodules.gqa_mini.wording import article, mark, place, said, the
 from dact.datamodules.gqa_mini.world import INVERSE, NAMES, RELATIONS, SHARED, SIDES
 
 _TRIES = 8
-# Detailed types of relations that are no places.
-_SAME = dict.fromkeys(SHARED, "sameRelate") | {"same material": "sameMaterialRelate"}
 Pair = tuple[Description, str, Description]
 
 
@@ -37,13 +35,16 @@ def at(view: View, rng: random.Random, description: Description) -> Draft:
     wording = f"What is {place(view, description)}?"
     if not subject:
         wording = f"What is {anchor} {said(INVERSE[description.relation])}?"
+    detailed = "relS" if subject else "relO"
+    if description.relation in SHARED:
+        detailed = "sameRelate"
     ground = presupposed(description) | {("is", description, thing.name)}
     here = description._replace(noun=thing.name)
     return Draft(
         wording,
         thing.name,
         f"{article(mark(thing.name, thing.key))} is {place(view, description)}.",
-        ("query", "rel", _SAME.get(description.relation, "relS" if subject else "relO")),
+        ("query", "rel", detailed),
         f"{description.anchor.noun}_{description.relation}",
         "object",
         program.steps,

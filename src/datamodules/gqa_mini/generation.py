@@ -34,7 +34,7 @@ def generate(
     `questions_per_image`: in the files of all questions, of which about two in three are
     balanced; `rows`: of an image in the object features, at least 8; `feature_dim`: of an object
     and of a grid cell; `shards`: files of each kind of features and of all training questions;
-    `mix`: kind of question → weight, the default's kinds and others of `questions.KINDS`;
+    `mix`: kind of question, of `questions.KINDS`, → weight;
     `workers`: processes, which change the time but not one byte. Nothing is left behind when the
     work fails or is interrupted.
 

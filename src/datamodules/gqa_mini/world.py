@@ -76,11 +76,7 @@ INVERSE = {
 }
 RELATIONS = tuple(INVERSE)
 # Relation → how it reads: two things have the same value. It is its own inverse.
-SHARED = {
-    "same color": "the same color as",
-    "same size": "the same size as",
-    "same material": "made of the same material as",
-}
+SHARED = {"same color": "the same color as"}
 INVERSE.update({name: name for name in SHARED})
 # Which of two relations: the answers, as GQA shortens them.
 SIDES = {
