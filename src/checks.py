@@ -80,6 +80,11 @@ def check(cfg: Config) -> None:
     _number("data.num_workers", cfg.data.num_workers, 0)
     _one_of("data.missing_images", cfg.data.missing_images, MISSING_IMAGES)
     _check_model(cfg.model)
+    if cfg.model.background and cfg.data.features == "state":
+        raise UserError(
+            "model.background=true is not for data.features=state, whose scenes have a background "
+            "row of their own: give data.background=true instead"
+        )
     _check_optimizer(cfg.optimizer)
     check_trainer(cfg.trainer, cfg.mode)
 

@@ -6,7 +6,7 @@ Types are in `dact.schema`, values in `conf/`, checks in `dact.checks`.
 import netrc
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -265,4 +265,6 @@ def for_evaluation(config: Config, saved: Mapping[str, Any], typed: Iterable[str
     if "background" not in taken["data"]:
         background = None if config.data.background is None else saved["data"].get("background")
         taken["data"]["background"] = background
+    if taken["data"].get("generate"):  # as it is, without what another dataset's has besides
+        config = replace(config, data=replace(config.data, generate=None))
     return resolve(OmegaConf.merge(OmegaConf.structured(config), taken))

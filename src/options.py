@@ -121,6 +121,8 @@ class NetworkOptions:
     """Factor on the image features, for those that are small in number or size."""
     stem_kernel: int = 3
     """Odd; for grids only, objects always have 1."""
+    background: bool = False
+    """Objects and tokens: whether one constant cell more can be attended to; no paper has it."""
     self_attention: bool = False
     """Whether the write unit attends to earlier steps."""
     control_init: str = "question"

@@ -62,7 +62,7 @@ class GenerateOptions:
     """Number by split."""
     questions_per_image: int = MISSING
     mix: dict[str, float] | None = None
-    """clevr_mini: weight of each group of questions."""
+    """clevr_mini, gqa_mini: weight of each group of questions."""
     max_hops: int | None = None
     """clevr_mini: longest chain of relations, 0..3; groups with longer ones are left out."""
     objects: list[int] | None = None

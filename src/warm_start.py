@@ -57,6 +57,8 @@ def folder(
     parts: list[Any] = [data_fingerprint, shape]
     if word_vectors is not None or not trainable:  # else the folder of before there were any
         parts.append([word_vectors, trainable])
+    if not shape["background"]:  # likewise: before there was this option
+        del shape["background"]
     text = json.dumps(parts, sort_keys=True)
     return cache_dir / "warm_start" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -113,14 +115,15 @@ def load_into(
         made_by: what made the features that the network gets; the size of the grid may differ.
 
     Raises:
-        UserError: the MAC has another shape or other words, is a different kind of network, or was
-            trained on features of another backbone.
+        UserError: the MAC has another shape or other words, is a different kind of network, was
+            trained on features of another backbone, or only one of the two has a background.
     """
     checkpoint = checkpoints.load(path)
     start = _starting_point(path, checkpoint)
     if start.model not in ("mac", grown_for):
         other = f" or another {grown_for}" if grown_for not in (None, "mac") else ""
         raise UserError(f"warm_start={path} holds a {start.model}: start from a plain mac{other}")
+    _check_background(checkpoint, network, path)
     made = {name: value for name, value in (made_by or {}).items() if name != "grid_size"}
     checkpoint_checks.check_features(checkpoints.describe(checkpoint), made, path)
     weights = checkpoints.network_weights(checkpoint)
@@ -132,6 +135,15 @@ def load_into(
     may_lack = _gate_names(network) if start.model == "mac" else set()
     checkpoints.load_weights(network, weights, source=str(path), may_lack=may_lack)
     return start
+
+
+def _check_background(checkpoint: Mapping[str, Any], network: MACNetwork, path: Path) -> None:
+    """Refuse weights that know another set of knowledge cells, which their names do not tell."""
+    model = checkpoints.describe(checkpoint).config["model"]
+    was = model.get("background", NetworkOptions.background)
+    if was != network.background:
+        option = f"model.background={str(was).lower()}"
+        raise UserError(f"warm_start={path} was trained with {option}: give that")
 
 
 def _gate_names(network: MACNetwork) -> set[str]:

@@ -46,6 +46,11 @@ def related(scene, noun, relation, role, others):
     """Things by that noun which are in the relation with the one of `others`."""
     other = only(others)
     graph = scene["objects"]
+    if relation.startswith("same "):
+        kind = relation.removeprefix("same ")
+        looks = value(graph[other], kind)
+        fitting = [k for k in graph if k != other and looks in graph[k]["attributes"]]
+        return [k for k in fitting if is_a(graph[k], noun)]
     if role == "s":
         pairs = [(k, link) for k, thing in graph.items() for link in thing["relations"]]
         found = [k for k, link in pairs if (link["name"], link["object"]) == (relation, other)]

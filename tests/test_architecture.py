@@ -21,8 +21,8 @@ datamodules.clevr_mini: programs sampling camera scenes chunks questions solids 
 datamodules: processes
 datamodules.clevr_mini: workshop generation depth .
 datamodules.gqa_mini: world scenes view facts wording drafts ask_attributes ask_pairs ask_objects
-datamodules.gqa_mini: ask_places ask_scene questions records balance options features chunks files
-datamodules.gqa_mini: generation .
+datamodules.gqa_mini: ask_places ask_scene ask_shared questions records balance options features
+datamodules.gqa_mini: chunks files generation .
 datamodules: cache packed_file json_stream axes hdf5_rows image_names provenance gqa_files
 datamodules: tokenizers vocabulary questions features feature_files image_rows unseen
 datamodules: prior scene_states reads_needed gqa_shards gqa_index gqa_features gqa_ragged gqa_tsv

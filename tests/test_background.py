@@ -130,3 +130,11 @@ def test_what_a_checkpoint_of_before_does_not_say_was_not_there():
     assert (now.model.step_loss, evaluated.model.step_loss) == (0.8, 0)
     recipe = config.data_options(evaluated.data, seed=0)["generate"]
     assert recipe.keys() == {"seed", "images", "questions_per_image", "drawings"}
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_recipe_of_a_checkpoint_is_not_mixed_with_that_of_the_default_dataset():
+    saved = OmegaConf.to_container(compose("data=gqa_mini", "model=mac"), resolve=True)
+    evaluated = config.for_evaluation(config.resolve(compose("model=mac")), saved, [])
+    recipe = config.data_options(evaluated.data, seed=0)["generate"]
+    assert recipe["mix"] == saved["data"]["generate"]["mix"]

@@ -11,12 +11,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from conftest import compose
 from gqa_oracle import CATEGORIES, KINDS, IllPosedError, execute
 
 from dact.datamodules import gqa_mini
 from dact.datamodules.gqa_mini import chunks, generate, generation
 from dact.datamodules.gqa_mini.facts import close, follows
 from dact.datamodules.gqa_mini.features import Eye, cover
+from dact.datamodules.gqa_mini.questions import KINDS as ASKED
 from dact.datamodules.gqa_mini.questions import MIX, ask
 from dact.datamodules.gqa_mini.scenes import sample_scene
 from dact.datamodules.gqa_mini.view import Description, View
@@ -25,6 +27,14 @@ from dact.datamodules.gqa_mini.world import RELATIONS, WEATHERS
 from dact.errors import UserError
 
 IMAGES = {"train": 150, "val": 40, "testdev": 6, "test": 5, "challenge": 4}
+#: A mix with questions of every kind.
+EVERY = {
+    **{"attribute": 34, "attribute_verify": 5, "attribute_choose": 8, "attribute_two": 3},
+    **{"same": 9, "common": 14, "exist": 6, "either": 5, "name": 16, "name_choose": 4},
+    **{"neighbour": 8, "place_verify": 2, "place_choose": 4},
+    **{"scene": 6, "scene_verify": 2, "scene_choose": 2},
+    **{"shared_attribute": 8, "shared_exist": 8, "shared_name": 8, "shared_neighbour": 8},
+}
 TINY = {"images": {"train": 3, "val": 2, "test": 1}, "questions_per_image": 8, "progress": False}
 FIELDS = {
     *("semantic", "entailed", "equivalent", "question", "imageId", "isBalanced", "groups"),
@@ -58,7 +68,7 @@ def graphs(root, split):
 def root(tmp_path_factory):
     """A small data set made by one process: two chunks of train, one of each other split."""
     path = tmp_path_factory.mktemp("gqa_mini") / "data"
-    generate(path, images=IMAGES, workers=1, progress=False)
+    generate(path, images=IMAGES, mix=EVERY, workers=1, progress=False)
     return path
 
 
@@ -150,7 +160,7 @@ def test_submission_holds_every_question_but_those_of_train(root):
 
 
 def test_bytes_depend_on_the_seed_and_not_on_the_workers(root, tmp_path):
-    generate(tmp_path / "two", images=IMAGES, workers=2, progress=False)
+    generate(tmp_path / "two", images=IMAGES, mix=EVERY, workers=2, progress=False)
     assert contents(tmp_path / "two") == contents(root)
     generate(tmp_path / "one", **TINY)
     generate(tmp_path / "other", **TINY, seed=1)
@@ -205,6 +215,9 @@ def test_a_place_that_cannot_be_used_is_a_user_error(tmp_path):
         ({"feature_dim": 0}, "feature_dim"),
         ({"shards": 0}, "shards"),
         ({"workers": True}, "workers"),
+        ({"mix": {"shared": 1}}, "unknown question group 'shared'"),
+        ({"mix": {"name": 0}}, "every weight is 0"),
+        ({"mix": {"name": -1}}, "name"),
     ],
 )
 def test_impossible_wishes_are_user_errors(tmp_path, wish, message):
@@ -530,7 +543,7 @@ def test_annotations_name_the_words_of_their_objects(train):
                 words = tokens[int(first) : int(end or int(first) + 1)]
                 name = objects[key]["name"]
                 (category,) = [c for c, names in CATEGORIES.items() if name in names]
-                nouns = [name, name[:-1], category, *heads.get(category, "").split()]
+                nouns = [name, name[:-1], category, "thing", *heads.get(category, "").split()]
                 assert words[-1].rstrip("?.,").startswith(tuple(filter(None, nouns))), (text, words)
                 assert all(w in objects[key]["attributes"] for w in words[:1] if len(words) == 2)
                 found[field] += 1
@@ -630,9 +643,43 @@ def test_a_scene_that_holds_too_few_questions_is_sampled_anew(tmp_path, monkeypa
 
 def test_every_kind_of_question_can_be_the_only_one():
     rng = random.Random(0)
-    for kind in MIX:
-        drafts = [kind(View(sample_scene(rng, "1")), rng) for _ in range(60)]
+    for kind, ask_for in ASKED.items():
+        drafts = [ask_for(View(sample_scene(rng, "1")), rng) for _ in range(60)]
         assert sum(draft is not None for draft in drafts) > 5, kind
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_default_mix_is_that_of_the_configuration():
+    assert compose("data=gqa_mini").data.generate.mix == MIX
+    assert MIX.keys() == EVERY.keys() == ASKED.keys()
+
+
+def test_a_mix_says_which_questions_there_are(tmp_path):
+    generate(tmp_path / "one", **TINY | {"mix": {"shared_neighbour": 1}, "questions_per_image": 1})
+    types = [q["types"]["detailed"] for q in questions(tmp_path / "one", "train", "all").values()]
+    assert len(types) == 3
+    assert set(types) == {"sameRelate"}
+
+
+def test_what_shares_a_color_cannot_be_told_without_the_other_thing(train):
+    """Two things of the noun or more, besides that one; and no phrase names the color."""
+    every, scenes = train
+    checked = Counter()
+    for q in every.values():
+        for step in q["semantic"]:
+            noun, *relation = step["argument"].partition(" (")[0].split(",")
+            if step["operation"] != "relate" or relation[0] != "same color":
+                continue
+            anchor = q["semantic"][: step["dependencies"][0] + 1]
+            assert all(some["operation"] != "filter color" for some in anchor), q["question"]
+            if noun in ("_", *CATEGORIES):
+                nouns = CATEGORIES.get(noun, set().union(*CATEGORIES.values()))
+                fitting = [
+                    t for t in scenes[q["imageId"]]["objects"].values() if t["name"] in nouns
+                ]
+                assert len(fitting) > 1, q["question"]
+            checked[q["types"]["structural"]] += 1
+    assert min(checked[name] for name in ("query", "verify", "choose")) > 5, checked
 
 
 def test_asking_again_about_the_same_things_gives_another_question():

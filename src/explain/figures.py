@@ -117,7 +117,7 @@ def family_map(groups: Sequence[Group], examples: Mapping[int, str]) -> Figure:
 @styled
 def strip(reasoning: Reasoning, view: View) -> Figure:
     """One question: at each step the attention over the picture and the words, and the answer."""
-    count = len(reasoning.steps)
+    count, background = len(reasoning.steps), view.background or reasoning.background
     figure = Figure(figsize=(1.9 * count + 0.2, 2.4), layout="constrained")
     question = textwrap.fill(" ".join(reasoning.words), 36 * count)
     figure.suptitle(question, fontsize=8, x=0.01, ha="left")
@@ -126,7 +126,7 @@ def strip(reasoning: Reasoning, view: View) -> Figure:
         _show_attention(axes, view, step.cells)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        aside = f", background {step.cells[-1]:.0%}" if view.background else ""
+        aside = f", background {step.cells[-1]:.0%}" if background else ""
         axes.set_title(f"step {number}{aside}", fontsize=8)
         best = np.argsort(-step.words)[:2]
         read = ", ".join(f"{reasoning.words[word]} {step.words[word]:.0%}" for word in best)

@@ -26,7 +26,8 @@ class ReasoningStep(NamedTuple):
     words: NDArray[np.float32]
     """(S,) attention over the words, sums to 1."""
     cells: NDArray[np.float32]
-    """(K,) attention over the knowledge cells of the image, sums to 1."""
+    """(K,) attention over the knowledge cells of the image, and of the network's own background if
+    it has one; sums to 1."""
     still_open: float
     """In 0..1, weight that later steps could still take: DACT's p_n, ACT's 1 - H_n."""
     answers: list[tuple[str, float]]
@@ -45,6 +46,8 @@ class Reasoning(NamedTuple):
     """Probability of the answer, in 0..1."""
     steps: list[ReasoningStep]
     """As many as the network took."""
+    background: bool = False
+    """Whether the last cell is the network's own background, which no image has."""
 
 
 class Reasoner:
@@ -121,6 +124,7 @@ class Reasoner:
                 answer=self.vocabulary.answer_names[answer],
                 confidence=math.exp(log_prob),
                 steps=[self._step(trace, row, n, lengths[row], cells[row]) for n in range(count)],
+                background=self.network.background,
             )
             for row, (text, answer, log_prob, count) in enumerate(
                 zip(
@@ -138,9 +142,11 @@ class Reasoner:
         log_probs = trace.log_probs[row, n]
         best = log_probs.topk(min(BEST, len(log_probs)))
         names = self.vocabulary.answer_names
+        looks = trace.knowledge_attention[row, n]
+        behind = looks[-1:] if self.network.background else looks[:0]
         return ReasoningStep(
             trace.word_attention[row, n, :words].numpy(),
-            trace.knowledge_attention[row, n, :cells].numpy(),
+            torch.cat([looks[:cells], behind]).numpy(),
             float(trace.still_open[row, n]),
             [
                 (names[answer], math.exp(log_prob))

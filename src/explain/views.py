@@ -42,8 +42,9 @@ class View(NamedTuple):
     """Whether one more cell comes after the objects: the background, which has no box."""
 
     def on_picture(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of attention over the K cells what lies on the grid (rows, columns)."""
-        return cells[self.first :].reshape(self.grid)
+        """Of attention over the K cells what lies on the grid (rows, columns), if there is one."""
+        rows, columns = self.grid
+        return cells[self.first : self.first + rows * columns].reshape(self.grid)
 
     def elsewhere(self, cells: NDArray[np.float32]) -> float:
         """The share of attention that has no place in the picture."""

@@ -130,17 +130,28 @@ class ObjectStem(nn.Module):
         feature_dim: C, length of an object's feature vector.
         dim: D.
         dropout: rate before each layer.
+        background: one cell more, the last of every image: an object that is zero in all features.
+            The layers' biases decide what becomes of it, the same in all images.
     """
 
-    def __init__(self, feature_dim: int, dim: int, dropout: float = 0.18):
+    def __init__(
+        self, feature_dim: int, dim: int, dropout: float = 0.18, *, background: bool = False
+    ) -> None:
         super().__init__()
+        self.background = background
         self.linear1 = xavier_(nn.Linear(feature_dim, dim))
         self.linear2 = xavier_(nn.Linear(dim, dim))
         self.dropout = Dropout(dropout)
 
     def forward(self, features: Tensor, num_cells: Tensor) -> Knowledge:
-        """(I, K, C) objects, of which the first `num_cells` (I,) are real; the rest is ignored."""
+        """(I, K, C) objects, of which the first `num_cells` (I,) are real; the rest is ignored.
+
+        With a background there are K + 1 cells, and the last of them is real in every image.
+        """
         mask = length_mask(num_cells, features.shape[1])
         hidden = features.masked_fill(~mask.unsqueeze(-1), 0)
+        if self.background:
+            hidden = nn.functional.pad(hidden, (0, 0, 0, 1))
+            mask = nn.functional.pad(mask, (0, 1), value=True)
         hidden = nn.functional.elu(self.linear1(self.dropout(hidden)))
         return Knowledge(nn.functional.elu(self.linear2(self.dropout(hidden))), mask)

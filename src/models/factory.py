@@ -57,9 +57,14 @@ def build_network(
 
 def _stem(options: NetworkOptions, feature_dim: int, grid: bool) -> GridStem | ObjectStem:
     rate = options.dropout.stem
+    if grid and options.background:
+        raise UserError(
+            "model.background=true is for objects and tokens; a feature map shows the background "
+            "of its picture: leave model.background out"
+        )
     if grid:
         return GridStem(feature_dim, options.dim, rate, options.stem_kernel)
-    return ObjectStem(feature_dim, options.dim, rate)
+    return ObjectStem(feature_dim, options.dim, rate, background=options.background)
 
 
 def _cell(options: NetworkOptions, gate: Gate | None) -> MACCell:

@@ -20,7 +20,7 @@ class Trace(NamedTuple):
     word_attention: Tensor
     """(B, T, S) in 0..1, sums to 1 over the words."""
     knowledge_attention: Tensor
-    """(B, T, K) in 0..1, sums to 1 over the cells."""
+    """(B, T, K) in 0..1, sums to 1 over the cells, of which the last may be the background."""
     still_open: Tensor
     """(B, T) in 0..1, weight that later steps could still take: DACT's p_n, ACT's 1 - H_n,
     PonderNet's 1 - (P_1 + ... + P_n)."""
@@ -98,6 +98,11 @@ class MACNetwork(nn.Module):
     def gate(self) -> Gate | None:
         """The memory gate or the halting unit, whichever this network has."""
         return self.cell.memory_gate or getattr(self.policy, "halting", None)
+
+    @property
+    def background(self) -> bool:
+        """Whether the last knowledge cell is the background, which is no part of the data."""
+        return getattr(self.stem, "background", False)
 
     def compile_parts(self, **options: Any) -> None:
         """Compile stem, step and answer in place: parameters keep their names.

@@ -40,7 +40,8 @@ def check_options(options: Options, workers: int) -> None:
     _check_objects(options.objects)
     check_range("drawings", options.drawings, 0, 999_999)
     check_range("workers", workers, 1, 1024)
-    _check_mix(options.mix, options.max_hops)
+    check_mix(options.mix, MIX)
+    _check_hops(options.mix, options.max_hops)
 
 
 def check_images(images: Mapping[str, int]) -> None:
@@ -68,14 +69,18 @@ def _check_objects(objects: Sequence[int]) -> None:
     check_range("objects (fewest)", least, 1, most)
 
 
-def _check_mix(mix: Mapping[str, float], max_hops: int) -> None:
+def check_mix(mix: Mapping[str, float], known: Mapping[str, float]) -> None:
+    """Raise UserError unless `mix` gives weights to groups of questions that there are."""
     for group, weight in mix.items():
-        if group not in MIX:
-            raise UserError(f"mix: unknown question group {group!r}; known: {', '.join(MIX)}")
+        if group not in known:
+            raise UserError(f"mix: unknown question group {group!r}; known: {', '.join(known)}")
         if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
             raise UserError(f"mix: weight {weight!r} of {group}: give a number of at least 0")
     if not any(mix.values()):
         raise UserError("mix: every weight is 0; give at least one group a weight")
+
+
+def _check_hops(mix: Mapping[str, float], max_hops: int) -> None:
     used = [family for family in FAMILIES if mix.get(family.group)]
     if all(family.depth > max_hops for family in used):
         raise UserError(f"max_hops={max_hops} leaves out every group of the mix; allow more hops")

@@ -5,9 +5,9 @@ from functools import partial
 
 from dact.datamodules.gqa_mini.drafts import YES_NO, Draft, Program
 from dact.datamodules.gqa_mini.facts import Facts, presupposed
-from dact.datamodules.gqa_mini.view import Description, View, refer
+from dact.datamodules.gqa_mini.view import ANY, Description, View, refer
 from dact.datamodules.gqa_mini.wording import looks, the
-from dact.datamodules.gqa_mini.world import CATEGORIES, POSSIBLE, VALUES
+from dact.datamodules.gqa_mini.world import CATEGORIES, NAMES, POSSIBLE, VALUES
 
 _QUERIES = {
     "color": (
@@ -41,7 +41,8 @@ _SHARES = {"color": 0.55, "material": 0.25, "size": 0.2}  # of the kinds asked f
 
 def possible(description: Description, kind: str) -> tuple[str, ...]:
     """Values that things which fit the noun may have."""
-    names = CATEGORIES.get(description.noun, (description.noun,))
+    noun = description.noun
+    names = NAMES if noun == ANY else CATEGORIES.get(noun, (noun,))
     return tuple(v for v in VALUES[kind] if any(v in POSSIBLE[name][kind] for name in names))
 
 

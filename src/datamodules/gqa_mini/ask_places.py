@@ -7,8 +7,8 @@ from dact.datamodules.gqa_mini.ask_objects import exist
 from dact.datamodules.gqa_mini.drafts import YES_NO, Draft, Program
 from dact.datamodules.gqa_mini.facts import presupposed
 from dact.datamodules.gqa_mini.view import ANY, Description, View, refer
-from dact.datamodules.gqa_mini.wording import article, mark, the
-from dact.datamodules.gqa_mini.world import INVERSE, NAMES, RELATIONS, SIDES
+from dact.datamodules.gqa_mini.wording import article, mark, place, said, the
+from dact.datamodules.gqa_mini.world import INVERSE, NAMES, RELATIONS, SHARED, SIDES
 
 _TRIES = 8
 Pair = tuple[Description, str, Description]
@@ -21,26 +21,30 @@ def neighbour(view: View, rng: random.Random) -> Draft | None:
         anchor = refer(view, j, rng, related=0)
         description = Description(ANY, (), relation, anchor)
         if anchor is not None and len(view.fits(description)) == 1:
-            return _neighbour(view, rng, description)
+            return at(view, rng, description)
     return None
 
 
-def _neighbour(view: View, rng: random.Random, description: Description) -> Draft:
+def at(view: View, rng: random.Random, description: Description) -> Draft:
+    """What the one thing is called that is in a relation."""
     subject = rng.random() < 0.5
     thing = view.things[view.one(description)]
     program = Program(view)
     program.add("query", "name", program.find(description, subject))
     anchor = the(view, description.anchor)
-    wording = f"What is {description.relation} {anchor}?"
+    wording = f"What is {place(view, description)}?"
     if not subject:
-        wording = f"What is {anchor} {INVERSE[description.relation]}?"
+        wording = f"What is {anchor} {said(INVERSE[description.relation])}?"
+    detailed = "relS" if subject else "relO"
+    if description.relation in SHARED:
+        detailed = "sameRelate"
     ground = presupposed(description) | {("is", description, thing.name)}
     here = description._replace(noun=thing.name)
     return Draft(
         wording,
         thing.name,
-        f"{article(mark(thing.name, thing.key))} is {description.relation} {anchor}.",
-        ("query", "rel", "relS" if subject else "relO"),
+        f"{article(mark(thing.name, thing.key))} is {place(view, description)}.",
+        ("query", "rel", detailed),
         f"{description.anchor.noun}_{description.relation}",
         "object",
         program.steps,

@@ -85,13 +85,14 @@ def make(chunk: Chunk) -> Made:
 
 def _image(chunk: Chunk, image_id: str, rng: random.Random) -> tuple[dict, list[Asked]]:
     """A scene with all its questions; one that holds too few different ones is sampled anew."""
+    options = chunk.options
     for _ in range(_SCENES_TRIED):
         scene = sample_scene(rng, image_id)
-        asked = ask(View(scene), chunk.options.questions_per_image, rng)
-        if len(asked) == chunk.options.questions_per_image:
+        asked = ask(View(scene), options.questions_per_image, rng, options.mix)
+        if len(asked) == options.questions_per_image:
             return scene, asked
     raise UserError(
-        f"questions_per_image={chunk.options.questions_per_image}: scenes do not hold so many "
+        f"questions_per_image={options.questions_per_image}: scenes do not hold so many "
         "different questions; ask fewer"
     )
 

@@ -11,6 +11,7 @@ from dact.datamodules.clevr_mini.workshop import put_in_place
 from dact.datamodules.gqa_mini.chunks import make, plan
 from dact.datamodules.gqa_mini.files import FeatureFiles, JSONFiles
 from dact.datamodules.gqa_mini.options import IMAGES, Options, check_options
+from dact.datamodules.gqa_mini.questions import MIX
 from dact.datamodules.processes import processes
 
 
@@ -23,6 +24,7 @@ def generate(
     rows: int = 12,
     feature_dim: int = 64,
     shards: int = 3,
+    mix: Mapping[str, float] = types.MappingProxyType(MIX),
     workers: int = 1,
     progress: bool = True,
 ) -> None:
@@ -32,12 +34,13 @@ def generate(
     `questions_per_image`: in the files of all questions, of which about two in three are
     balanced; `rows`: of an image in the object features, at least 8; `feature_dim`: of an object
     and of a grid cell; `shards`: files of each kind of features and of all training questions;
+    `mix`: kind of question, of `questions.KINDS`, → weight;
     `workers`: processes, which change the time but not one byte. Nothing is left behind when the
     work fails or is interrupted.
 
     Files, fields and programs follow GQA (Hudson & Manning 2019); the sentences are our own.
     """
-    options = Options(seed, dict(images), questions_per_image, rows, feature_dim, shards)
+    options = Options(seed, dict(images), questions_per_image, rows, feature_dim, shards, dict(mix))
     check_options(options, workers)
     with put_in_place(root, "gqa_mini") as content:
         _write(content, options, workers, progress)

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from dact.datamodules.clevr_mini.options import check_range
+from dact.datamodules.clevr_mini.options import check_mix, check_range
+from dact.datamodules.gqa_mini.questions import MIX
 from dact.datamodules.gqa_mini.scenes import THINGS
 from dact.errors import UserError
 
@@ -23,7 +24,7 @@ class Options(NamedTuple):
     `images`: number per split; `questions_per_image`: in the files of all questions, of which
     about two in three are balanced; `rows`: of an image in the object features, padding included;
     `feature_dim`: of an object and of a grid cell; `shards`: files of each kind of features, and
-    of all training questions.
+    of all training questions; `mix`: kind of question → weight.
     """
 
     seed: int
@@ -32,6 +33,7 @@ class Options(NamedTuple):
     rows: int
     feature_dim: int
     shards: int
+    mix: dict[str, float]
 
 
 def check_options(options: Options, workers: int) -> None:
@@ -48,3 +50,4 @@ def check_options(options: Options, workers: int) -> None:
     check_range("feature_dim", options.feature_dim, 1, 4096)
     check_range("shards", options.shards, 1, 16)
     check_range("workers", workers, 1, 1024)
+    check_mix(options.mix, MIX)

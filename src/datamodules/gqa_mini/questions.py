@@ -1,35 +1,70 @@
 """The questions of one scene: which are asked, and what follows from what."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
+from types import MappingProxyType
 from typing import NamedTuple
 
-from dact.datamodules.gqa_mini import ask_attributes, ask_objects, ask_pairs, ask_places, ask_scene
+from dact.datamodules.gqa_mini import (
+    ask_attributes,
+    ask_objects,
+    ask_pairs,
+    ask_places,
+    ask_scene,
+    ask_shared,
+)
 from dact.datamodules.gqa_mini.drafts import Draft
 from dact.datamodules.gqa_mini.facts import close, follows
 from dact.datamodules.gqa_mini.view import View
 from dact.datamodules.gqa_mini.wording import sentence, unmark
 
 Ask = Callable[[View, random.Random], Draft | None]
-# How often each kind is asked for; a scene may not hold it.
-MIX: dict[Ask, float] = {
-    ask_attributes.query: 34,
-    ask_attributes.verify: 5,
-    ask_attributes.choose: 8,
-    ask_attributes.verify_two: 3,
-    ask_pairs.same: 9,
-    ask_pairs.common: 14,
-    ask_objects.exist: 6,
-    ask_objects.either: 5,
-    ask_objects.name: 16,
-    ask_objects.choose_name: 4,
-    ask_places.neighbour: 8,
-    ask_places.verify_place: 2,
-    ask_places.choose_place: 4,
-    ask_scene.query: 6,
-    ask_scene.verify: 2,
-    ask_scene.choose: 2,
+# Kinds of questions, by the name that a mix has for them.
+KINDS: dict[str, Ask] = {
+    "attribute": ask_attributes.query,
+    "attribute_verify": ask_attributes.verify,
+    "attribute_choose": ask_attributes.choose,
+    "attribute_two": ask_attributes.verify_two,
+    "same": ask_pairs.same,
+    "common": ask_pairs.common,
+    "exist": ask_objects.exist,
+    "either": ask_objects.either,
+    "name": ask_objects.name,
+    "name_choose": ask_objects.choose_name,
+    "neighbour": ask_places.neighbour,
+    "place_verify": ask_places.verify_place,
+    "place_choose": ask_places.choose_place,
+    "scene": ask_scene.query,
+    "scene_verify": ask_scene.verify,
+    "scene_choose": ask_scene.choose,
+    "shared_attribute": ask_shared.attribute,
+    "shared_exist": ask_shared.exist,
+    "shared_name": ask_shared.name,
+    "shared_neighbour": ask_shared.neighbour,
+}
+# How often each is asked for; a scene may not hold it.
+MIX = {
+    "attribute": 15,
+    "attribute_verify": 4,
+    "attribute_choose": 6,
+    "attribute_two": 3,
+    "same": 12,
+    "common": 4,
+    "exist": 4,
+    "either": 4,
+    "name": 6,
+    "name_choose": 3,
+    "neighbour": 3,
+    "place_verify": 0,
+    "place_choose": 0,
+    "scene": 2,
+    "scene_verify": 1,
+    "scene_choose": 1,
+    "shared_attribute": 0,
+    "shared_exist": 10,
+    "shared_name": 25,
+    "shared_neighbour": 40,
 }
 _TRIES = 40  # per question, before the scene is taken to hold no more
 _MORE = 0.4  # how often a question brings another one about the same things
@@ -47,10 +82,12 @@ class Asked(NamedTuple):
     equivalent: list[int]
 
 
-def ask(view: View, number: int, rng: random.Random) -> list[Asked]:
+def ask(
+    view: View, number: int, rng: random.Random, mix: Mapping[str, float] = MappingProxyType(MIX)
+) -> list[Asked]:
     """Up to `number` questions with different texts; fewer only of a scene that holds no more."""
     drafts: dict[str, Draft] = {}
-    kinds, weights = list(MIX), list(accumulate(MIX.values()))
+    kinds, weights = [KINDS[name] for name in mix], list(accumulate(mix.values()))
     waiting: list[Ask] = []
     for _ in range(number * _TRIES):
         if len(drafts) == number:

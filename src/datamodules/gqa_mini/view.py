@@ -2,10 +2,10 @@
 
 import random
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import NamedTuple, Optional
 
-from dact.datamodules.gqa_mini.world import CATEGORY, KIND, RELATIONS
+from dact.datamodules.gqa_mini.world import CATEGORY, KIND, RELATIONS, SHARED
 
 ANY = "_"  # the noun that fits every thing, written as GQA writes it
 
@@ -69,7 +69,15 @@ class View:
         for key, o in graph.items():
             for relation in o["relations"]:
                 self.related[relation["name"]].add((number[key], number[relation["object"]]))
+        for name in SHARED:
+            self.related[name] = self._pairs_with_same(name.removeprefix("same "))
         self._found: dict[Description, tuple[int, ...]] = {}
+
+    def _pairs_with_same(self, kind: str) -> set[tuple[int, int]]:
+        """Two things, in either order, that have the same value of a kind."""
+        values = [thing.values.get(kind) for thing in self.things]
+        pairs = permutations(range(len(values)), 2)
+        return {(i, j) for i, j in pairs if values[i] is not None and values[i] == values[j]}
 
     def fits(self, description: Description) -> tuple[int, ...]:
         """Numbers of the things that fit; the anchor must be one thing."""

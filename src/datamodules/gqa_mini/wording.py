@@ -7,7 +7,7 @@ takes them off again and says where they were. The sentences are our own.
 from collections.abc import Iterable
 
 from dact.datamodules.gqa_mini.view import ANY, Description, View
-from dact.datamodules.gqa_mini.world import KINDS
+from dact.datamodules.gqa_mini.world import KINDS, SHARED
 
 _PLURALS = {"bus": "buses", "scarf": "scarves", "shelf": "shelves"}
 # Categories whose name is not counted, as heads of a phrase.
@@ -74,7 +74,10 @@ def phrase(view: View, description: Description, plural: bool = False) -> str:
     found = view.keys(description)
     words = f"{adjectives(description.filters)} {_noun(description.noun, plural)}".strip()
     words = mark(words, found[0] if len(found) == 1 else None)
-    return words if description.relation is None else f"{words} {place(view, description)}"
+    if description.relation is None:
+        return words
+    link = "" if description.relation not in SHARED else "that are " if plural else "that is "
+    return f"{words} {link}{place(view, description)}"
 
 
 def the(view: View, description: Description) -> str:
@@ -84,7 +87,12 @@ def the(view: View, description: Description) -> str:
 
 def place(view: View, description: Description) -> str:
     """Where the described things are, as it follows "is"."""
-    return f"{description.relation} {the(view, description.anchor)}"
+    return f"{said(description.relation)} {the(view, description.anchor)}"
+
+
+def said(relation: str) -> str:
+    """A relation as it follows "is"."""
+    return SHARED.get(relation, relation)
 
 
 def looks(kind: str, value: str) -> str:

@@ -75,6 +75,9 @@ INVERSE = {
     "near": "near",
 }
 RELATIONS = tuple(INVERSE)
+# Relation → how it reads: two things have the same value. It is its own inverse.
+SHARED = {"same color": "the same color as"}
+INVERSE.update({name: name for name in SHARED})
 # Which of two relations: the answers, as GQA shortens them.
 SIDES = {
     ("to the left of", "to the right of"): ("left", "right"),
