@@ -55,7 +55,7 @@ class Size(NamedTuple):
 USUAL, USUAL_PRIOR = "5e-3", "0.2"
 #: Overrides that make a short schedule the paper's: the unit begins undecided, the answer learns.
 PAPER_RULE = ("data.network.halting_bias=0", "data.network.step_loss=0")
-_QUIET = ("logger=csv", "trainer.enable_progress_bar=false", "keep_checkpoints=1")
+QUIET = ("logger=csv", "trainer.enable_progress_bar=false", "keep_checkpoints=1")
 _DACT_COSTS = ("0", "1e-3", USUAL, "1e-2", "5e-2")
 _ACT_COSTS = ("5e-5", "1e-4", "5e-4", "1e-3", USUAL, "1e-2")
 _PRIORS = ("0.1", USUAL_PRIOR, "0.3", "0.5")
@@ -69,7 +69,7 @@ SIZES = {
         mac_steps=(1, 2, 3, 4),
         gated=(4,),
         mac_epochs=12,
-        adaptive_epochs=5,
+        adaptive_epochs=6,
         seeds=3,
         other_seeds=1,
         dact=Values(("1e-3", USUAL, "5e-2"), once=("0", "1e-2")),
@@ -77,7 +77,7 @@ SIZES = {
         priors=Values((USUAL_PRIOR, "0.3", "0.5"), once=("0.1",)),
         budgets=("2.0", "2.5", "3.0"),
         paper_rule=True,
-        common=(*_QUIET, "trainer=cpu", "threads=1"),
+        common=(*QUIET, "trainer=cpu", "threads=1"),
     ),
     # As in the paper, on CLEVR: weeks of one GPU.
     "full": Size(
@@ -95,7 +95,7 @@ SIZES = {
         priors=Values((), once=_PRIORS),
         budgets=("3.0", "5.0", "8.0"),
         paper_rule=False,
-        common=(*_QUIET, "data=clevr", "trainer=gpu"),
+        common=(*QUIET, "data=clevr", "trainer=gpu"),
     ),
     # To see that it works; learns nothing.
     "trial": Size(
@@ -113,7 +113,7 @@ SIZES = {
         priors=Values((USUAL_PRIOR,)),
         budgets=("1.5",),
         paper_rule=True,
-        common=(*_QUIET, "trainer=cpu", "threads=1", "data.fraction=0.02"),
+        common=(*QUIET, "trainer=cpu", "threads=1", "data.fraction=0.02"),
     ),
 }
 

@@ -1,0 +1,104 @@
+"""Train networks of every number of steps and adaptive ones on clevr_depth; write what they show.
+
+`python scripts/measure_depth.py [--size small] [--output docs/depth.md]`
+
+small takes hours on two cores, trial learns nothing. Stopped at any time, the same command goes on
+where it was.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import depth_tables as tables
+import torch
+from depth_plan import SIZES, Size, plan
+from depth_tables import Found
+from reproduce import make_places
+from reproduce_answers import Questions, answer_all, load, open_questions
+from reproduce_page import machine
+from reproduce_plan import Training
+from reproduce_runs import Trainer, commit, commits, seconds
+from reproduce_statistics import Resamples
+from rich.progress import track
+
+from dact.allocator import keep_freed_memory
+from dact.console import silence_libraries
+from dact.one_line import one_line_errors
+from dact.run_folder import write_whole
+
+
+def main() -> None:
+    """Train, answer, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--output", type=Path, default=Path("docs/depth.md"))
+    parser.add_argument("--work", type=Path, help="of the runs; by default logs/depth/SIZE")
+    parser.add_argument("--jobs", type=int, default=2, choices=range(1, 65), metavar="JOBS")
+    given = parser.parse_args()
+    silence_libraries()
+    keep_freed_memory()
+    size, work = SIZES[given.size], given.work or Path("logs", "depth", given.size)
+    make_places(given.output, work)
+    trainings = plan(size)
+    Trainer(work, size, ()).run_all(trainings, given.jobs)
+    write_whole(given.output, page(work, trainings, size, given.jobs))
+    print(f"written: {given.output}")
+
+
+def page(work: Path, trainings: Sequence[Training], size: Size, jobs: int) -> str:
+    """The whole page."""
+    torch.set_num_threads(1)
+    restored = load(work, trainings)
+    questions = open_questions(restored[0][1])
+    found = [
+        Found(training, one.network.eval(), *tables.judged(one.network, questions))
+        for training, one in track(restored, "answering")
+    ]
+    draws = Resamples(questions.images)
+    parts = {
+        "Are the steps needed?": tables.need(found, questions),
+        "Do steps follow depth?": tables.follow(found, questions, draws),
+        "What decides it": tables.levers(found, questions, draws),
+        "Other numbers of steps in evaluation": other_steps(found, questions, size),
+        "Time by depth": tables.times(found, questions),
+    }
+    head = f"""# Steps and depth
+
+What networks learn of the {len(questions.right):,} validation questions of
+[clevr_depth](data.md#the-questions-of-clevr_depth), which are of one type, have the same answers,
+and need d = 0 to {questions.reads.max()} reads, one after another. Written by
+
+```
+{shlex.join(["python", "scripts/measure_depth.py", *sys.argv[1:]])}
+```
+
+on {time.strftime("%Y-%m-%d")} on {machine()}; trained at {", ".join(commits(work, trainings))},
+{seconds(work, trainings) / 3600:.1f} hours in sum, {jobs} at once; written at {commit()}. Numbers
+are means over seeds ± their standard deviation; intervals (95 %) are over resampled images."""
+    return "\n\n".join([head, *(f"## {name}\n\n{text}" for name, text in parts.items())]) + "\n"
+
+
+def other_steps(found: Sequence[Found], questions: Questions, size: Size) -> str:
+    """Accuracy by depth of networks that take fewer or more steps than they were trained with."""
+    rows = []
+    for one in found:
+        if one.training.seed != 0 or one.training.group not in ("mac", "dact"):
+            continue
+        steps = one.network.max_steps
+        if one.training.group == "mac" and steps not in (size.steps // 2, size.steps):
+            continue
+        for most in sorted({steps - 1, steps, steps + 1, 2 * steps} - {0}):
+            one.network.eval_steps = most
+            again = answer_all(one.network, questions)
+            one.network.eval_steps = None
+            name = f"{tables.NAMES[one.training.group]}, N = {steps}"
+            rows.append((name, most, again.answers == questions.right, again.steps))
+    return tables.by_most_steps(rows, questions)
+
+
+if __name__ == "__main__":
+    sys.exit(one_line_errors(main))
