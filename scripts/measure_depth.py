@@ -1,12 +1,11 @@
 """Train networks of every number of steps and adaptive ones on clevr_depth; write what they show.
 
-`python scripts/measure_depth.py [--size small] [--output docs/depth.md]`
+`python scripts/measure_depth.py [--size small] [--output docs/depth.md] [OPTION=VALUE …]`
 
-small takes hours on two cores, trial learns nothing. Stopped at any time, the same command goes on
-where it was.
+small takes hours on two cores, trial learns nothing. Further options are those of run.py. Stopped
+at any time, the same command goes on where it was.
 """
 
-import argparse
 import shlex
 import sys
 import time
@@ -19,6 +18,7 @@ from depth_plan import SIZES, Size, plan
 from depth_tables import Found
 from reproduce import make_places
 from reproduce_answers import Questions, answer_all, load, open_questions
+from reproduce_arguments import arguments
 from reproduce_page import machine
 from reproduce_plan import Training
 from reproduce_runs import Trainer, commit, commits, seconds
@@ -33,19 +33,14 @@ from dact.run_folder import write_whole
 
 def main() -> None:
     """Train, answer, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--output", type=Path, default=Path("docs/depth.md"))
-    parser.add_argument("--work", type=Path, help="of the runs; by default logs/depth/SIZE")
-    parser.add_argument("--jobs", type=int, default=2, choices=range(1, 65), metavar="JOBS")
-    given = parser.parse_args()
+    given = arguments(__doc__.splitlines()[0], SIZES, Path("docs/depth.md"))
     silence_libraries()
     keep_freed_memory()
     size, work = SIZES[given.size], given.work or Path("logs", "depth", given.size)
     make_places(given.output, work)
-    trainings = plan(size)
-    Trainer(work, size, ()).run_all(trainings, given.jobs)
-    write_whole(given.output, page(work, trainings, size, given.jobs))
+    trainings, jobs = plan(size), given.jobs or 2
+    Trainer(work, size, given.options).run_all(trainings, jobs)
+    write_whole(given.output, page(work, trainings, size, jobs))
     print(f"written: {given.output}")
 
 

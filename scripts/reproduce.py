@@ -55,7 +55,7 @@ FIGURES = "figures"
 
 def main() -> None:
     """Train, check, write."""
-    given = arguments(__doc__.splitlines()[0])
+    given = arguments(__doc__.splitlines()[0], SIZES, Path("docs/results.md"))
     silence_libraries()
     keep_freed_memory()
     size = SIZES[given.size]

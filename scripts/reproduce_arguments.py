@@ -1,9 +1,8 @@
-"""What may be typed to `scripts/reproduce.py`."""
+"""What may be typed to `scripts/reproduce.py` and `scripts/measure_depth.py`."""
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
-
-from reproduce_plan import SIZES
 
 from dact import command_line
 from dact.errors import UserError
@@ -31,12 +30,18 @@ OWNED = (
 )
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """Read the command line."""
+def arguments(description: str, sizes: Collection[str], page: Path) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        description: of the program.
+        sizes: names of its plans.
+        page: that it writes unless another one is named; relative to the present folder.
+    """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
-    parser.add_argument("--work", type=Path, help="of the runs; by default logs/reproduce/SIZE")
+    parser.add_argument("--size", choices=sizes, default="small")
+    parser.add_argument("--output", type=Path, default=page)
+    parser.add_argument("--work", type=Path, help="of the runs; by default in logs/")
     parser.add_argument("--jobs", type=int, help="trainings at once; by default 2, and 1 for full")
     parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="of run.py, for all")
     given = parser.parse_args()

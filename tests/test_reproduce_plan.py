@@ -1,6 +1,7 @@
 """What scripts/reproduce.py is going to train, and what it lets its user say about that."""
 
 import re
+from pathlib import Path
 
 import pytest
 from conftest import compose
@@ -159,7 +160,7 @@ def test_the_word_of_the_user_is_the_last():
 
 def given(monkeypatch, *typed):
     monkeypatch.setattr("sys.argv", ["reproduce.py", *typed])
-    return arguments("")
+    return arguments("", SIZES, Path("docs/results.md"))
 
 
 @pytest.mark.parametrize("option", OWNED)
