@@ -30,7 +30,7 @@ demo: env ## Train a MAC, then DACT from it, on data made here
 demo-sweep: env ## DACT at four ponder costs, from the same MAC
 	$(BIN)/python run.py -m model=dact ponder=0,1e-3,5e-3,5e-2
 
-reproduce: env ## Check the claims of the paper; about two hours, and writes docs/results.md
+reproduce: env ## Check the claims of the paper; about three hours, and writes docs/results.md
 	$(BIN)/python scripts/reproduce.py --size small --output docs/results.md
 
 test: env ## The default tests

@@ -2,7 +2,7 @@
 
 `python scripts/reproduce.py [--size small] [--output docs/results.md] [OPTION=VALUE …]`
 
-small (about two hours on two cores) is on clevr_mini, full is the paper's own CLEVR recipe, trial
+small (about three hours on two cores) is on clevr_mini, full is the paper's own CLEVR recipe, trial
 learns nothing. Further options are those of run.py, as `data=clevr data.root=R`. Stopped at any
 time, the same command goes on where it was.
 """
