@@ -29,7 +29,7 @@ SIZES = {
     # As the recipe of the data has it.
     "small": Size(6, 12, 6, 3, 5, _COMMON),
     # To see that it works; learns nothing.
-    "trial": Size(2, 1, 1, 2, 2, (*_COMMON, "data.fraction=0.02")),
+    "trial": Size(3, 1, 1, 2, 2, (*_COMMON, "data.fraction=0.02")),
 }
 #: What may decide whether steps follow depth, tried one at a time, from the MAC of seed 0.
 LEVERS = {
