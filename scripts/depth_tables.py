@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from depth_plan import lever_of
 from numpy.typing import NDArray
-from reproduce_answers import Questions, answer_all
+from reproduce_answers import Questions
 from reproduce_plan import Training
 from reproduce_statistics import Interval, Resamples, interval, spearman
 from reproduce_verdict import spread_text, table
@@ -36,14 +36,6 @@ class Found(NamedTuple):
     network: MACNetwork
     right: NDArray[np.bool_]
     steps: NDArray[np.int64]
-
-
-def judged(
-    network: MACNetwork, questions: Questions
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(Q,) whether its answers are right, and its steps."""
-    found = answer_all(network, questions)
-    return found.answers == questions.right, found.steps
 
 
 def depths(questions: Questions) -> Mapping[int, NDArray[np.bool_]]:
@@ -97,19 +89,17 @@ def levers(found: Sequence[Found], questions: Questions, draws: Resamples) -> st
     return f"{text}\n\n{table(rows)}"
 
 
-def by_most_steps(
-    rows: Sequence[tuple[str, int, NDArray[np.bool_], NDArray[np.int64]]], questions: Questions
-) -> str:
-    """Networks, the most steps in evaluation, and what was right in how many."""
-    shown = [["", "most steps", "mean steps", "all", *_head(questions)]]
-    for name, most, right, steps in rows:
-        cells = _over(questions, lambda at, right=right: f"{100 * right[at].mean():.1f}")
-        shown.append([name, str(most), f"{steps.mean():.2f}", *cells])
+def by_most_steps(found: Sequence[tuple[int, Found]], questions: Questions) -> str:
+    """Networks by the most steps that they had in evaluation."""
+    rows = [["", "most steps", "mean steps", "all", *_head(questions)]]
+    for most, one in found:
+        name = f"{NAMES[one.training.group]}, N = {one.network.max_steps}"
+        rows.append([name, str(most), f"{one.steps.mean():.2f}", *_accuracies([one], questions)])
     text = (
         "`model.eval_steps`: beyond the N of training, the last position of the control unit is "
         "used again. Seed 0, accuracy in %."
     )
-    return f"{text}\n\n{table(shown)}"
+    return f"{text}\n\n{table(rows)}"
 
 
 def times(found: Sequence[Found], questions: Questions) -> str:

@@ -27,6 +27,7 @@ from rich.progress import track
 
 from dact.allocator import keep_freed_memory
 from dact.console import silence_libraries
+from dact.models import MACNetwork
 from dact.one_line import one_line_errors
 from dact.run_folder import write_whole
 
@@ -50,8 +51,7 @@ def page(work: Path, trainings: Sequence[Training], size: Size, jobs: int) -> st
     restored = load(work, trainings)
     questions = open_questions(restored[0][1])
     found = [
-        Found(training, one.network.eval(), *tables.judged(one.network, questions))
-        for training, one in track(restored, "answering")
+        answered(training, one.network, questions) for training, one in track(restored, "answering")
     ]
     draws = Resamples(questions.images)
     parts = {
@@ -77,21 +77,24 @@ are means over seeds ± their standard deviation; intervals (95 %) are over resa
     return "\n\n".join([head, *(f"## {name}\n\n{text}" for name, text in parts.items())]) + "\n"
 
 
+def answered(training: Training, network: MACNetwork, questions: Questions) -> Found:
+    """What a network answers, in as many steps as it has now."""
+    given = answer_all(network, questions)
+    return Found(training, network, given.answers == questions.right, given.steps)
+
+
 def other_steps(found: Sequence[Found], questions: Questions, size: Size) -> str:
     """Accuracy by depth of networks that take fewer or more steps than they were trained with."""
+    shown = ("dact-s0", f"mac-{size.steps}-s0", f"mac-{size.steps // 2}-s0")
     rows = []
     for one in found:
-        if one.training.seed != 0 or one.training.group not in ("mac", "dact"):
-            continue
-        steps = one.network.max_steps
-        if one.training.group == "mac" and steps not in (size.steps // 2, size.steps):
-            continue
-        for most in sorted({steps - 1, steps, steps + 1, 2 * steps} - {0}):
-            one.network.eval_steps = most
-            again = answer_all(one.network, questions)
+        if one.training.name in shown:
+            steps = one.network.max_steps
+            rows.append((steps, one))
+            for most in sorted({steps - 1, steps + 1, 2 * steps} - {0}):
+                one.network.eval_steps = most
+                rows.append((most, answered(one.training, one.network, questions)))
             one.network.eval_steps = None
-            name = f"{tables.NAMES[one.training.group]}, N = {steps}"
-            rows.append((name, most, again.answers == questions.right, again.steps))
     return tables.by_most_steps(rows, questions)
 
 

@@ -7,10 +7,11 @@ import measure_depth
 import numpy as np
 import pytest
 from batches import N
+from conftest import compose
 from depth_plan import LEVERS, SIZES, lever_of, plan
 from depth_tables import Found
 from reproduce_answers import Questions
-from reproduce_plan import Training
+from reproduce_plan import Training, command
 from reproduce_statistics import Resamples
 from test_early_exit import network_of
 
@@ -46,7 +47,26 @@ def test_every_number_of_steps_is_tried_with_the_same_seeds(size):
 def test_every_lever_is_tried_once(size):
     tried = [one for one in plan(size) if one.group == "lever"]
     assert [lever_of(one) for one in tried] == list(LEVERS)
-    assert len({one.typed for one in tried}) == len(LEVERS)
+
+
+@pytest.mark.usefixtures("configured")
+def test_every_lever_changes_something():
+    """What a lever asks for is not what the recipe of the data has anyway."""
+    size = SIZES["small"]
+    (usual,) = [one for one in plan(size) if one.name == "dact-s0"]
+    recipe = compose(*command(usual, size, ()))
+    for one in plan(size):
+        if one.group == "lever":
+            tried = compose(*command(one, size, ()))
+            same = [tried[group] == recipe[group] for group in ("model", "ponder", "trainer")]
+            assert not all(same), lever_of(one)
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_epochs_of_small_are_those_of_its_data():
+    size, data = SIZES["small"], compose("data=clevr_depth", "model=dact").data
+    assert (size.mac_epochs, size.adaptive_epochs) == (data.mac.epochs, data.adaptive.epochs)
+    assert size.steps == data.network.max_steps
 
 
 def answered(group, right, steps, *, seed=0, name="x"):
