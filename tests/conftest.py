@@ -36,6 +36,7 @@ TINY = (
     "data.batch_size=16",
     "data.num_workers=0",
     "trainer=cpu",
+    "threads=1",
     "trainer.max_epochs=1",
     "trainer.log_every_n_steps=4",
     "trainer.enable_progress_bar=false",
@@ -252,7 +253,7 @@ def program(configured: None, data: tuple[str, str], tmp_path: Path) -> Program:
 @pytest.fixture
 def evaluate(configured: None, data: tuple[str, str], tmp_path: Path) -> Program:
     """run.py on the tiny clevr_mini, with no word about the network."""
-    return Program(tmp_path, *data, "trainer=cpu", "trainer.enable_progress_bar=false")
+    return Program(tmp_path, *data, "trainer=cpu", "threads=1", "trainer.enable_progress_bar=false")
 
 
 class Trained(NamedTuple):
